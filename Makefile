@@ -1,0 +1,41 @@
+# Everything a newcomer needs: `make run`, `make test`. Both install what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+DATA ?= breccia-data
+ENV := . tools/env.sh;
+
+.PHONY: help setup build run test format lint bench redis-suite clean
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: ## Install what a build lacks, and compile RocksDB once into a cache
+	@tools/setup.sh
+
+build: setup ## Build the release binary
+	@$(ENV) cargo build --release --locked -p breccia
+
+run: build ## Start a node with the flights sample and keep serving until Ctrl-C
+	@$(ENV) exec cargo run --release --locked --quiet -p breccia -- \
+	  dev --data $(DATA) --sample data/flights.csv.zst
+
+format: ## Check the formatting
+	@cargo fmt --all --check
+
+lint: setup ## Run clippy; warnings are errors
+	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test: setup format lint ## Run every test: unit, property, conformance, wire, process
+	@$(ENV) cargo test --workspace --locked
+
+bench: build ## Compare the store with raw RocksDB, and the node with redis-server
+	@tools/setup.sh redis-server:redis-server redis-tools:redis-benchmark
+	@$(ENV) tools/bench.sh
+
+redis-suite: build ## Run the units of Redis's own test suite that apply
+	@tools/redis-suite.sh
+
+clean: ## Remove what was built here; the cache stays
+	@rm -rf target

@@ -1,0 +1,190 @@
+//! A node's data directory: its format, and who the node is.
+//!
+//! ```text
+//! <data>/node.json   {"format":1,"node_id":<u64>}
+//! <data>/db/         the node's RocksDB database
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use breccia_types::NodeId;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The format of data directories that this version writes and reads.
+const FORMAT: u32 = 1;
+const IDENTITY_FILE: &str = "node.json";
+const DATABASE_DIRECTORY: &str = "db";
+
+/// A data directory that belongs to this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) node: NodeId,
+    pub(crate) database: PathBuf,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// It cannot be read or written.
+    #[error("cannot use {path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It was written by a version that this one does not read.
+    #[error(
+        "{path} has format {found}, and this version of breccia reads format {FORMAT}; use the version that wrote it, or choose another data directory"
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Its identity file is damaged.
+    #[error(
+        "{path} is damaged ({reason}); restore it from a backup, or choose another data directory"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It holds something else.
+    #[error(
+        "{path} is not empty and is no data directory of breccia; choose an empty or a new one"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    node_id: u64,
+}
+
+impl Directory {
+    /// Opens a data directory, creating it and drawing an identity if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DirectoryError::Io { path, source }
+        };
+        fs::create_dir_all(path).map_err(at(path))?;
+        let file = path.join(IDENTITY_FILE);
+        let node = match fs::read(&file) {
+            Ok(bytes) => read_identity(path, &file, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !is_empty(path).map_err(at(path))? {
+                    return Err(DirectoryError::Foreign {
+                        path: path.to_owned(),
+                    });
+                }
+                let node = NodeId::new(rand::random());
+                write_identity(path, &file, node).map_err(at(&file))?;
+                node
+            }
+            Err(source) => return Err(DirectoryError::Io { path: file, source }),
+        };
+        Ok(Self {
+            node,
+            database: path.join(DATABASE_DIRECTORY),
+        })
+    }
+}
+
+fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<NodeId, DirectoryError> {
+    let identity: Identity =
+        serde_json::from_slice(bytes).map_err(|error| DirectoryError::Damaged {
+            path: file.to_owned(),
+            reason: error.to_string(),
+        })?;
+    if identity.format != FORMAT {
+        return Err(DirectoryError::Format {
+            path: path.to_owned(),
+            found: identity.format,
+        });
+    }
+    Ok(NodeId::new(identity.node_id))
+}
+
+/// Writes the identity so that a crash leaves either none or all of it.
+fn write_identity(path: &Path, file: &Path, node: NodeId) -> io::Result<()> {
+    let identity = Identity {
+        format: FORMAT,
+        node_id: node.get(),
+    };
+    let unfinished = path.join("node.json.new");
+    let mut out = File::create(&unfinished)?;
+    out.write_all(&serde_json::to_vec(&identity)?)?;
+    out.sync_all()?;
+    fs::rename(&unfinished, file)?;
+    File::open(path)?.sync_all()
+}
+
+/// Whether a directory holds nothing but what an interrupted first start leaves.
+fn is_empty(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != "node.json.new" && name != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_identity() {
+        let data = tempfile::tempdir().expect("a directory");
+        let first = Directory::open(&data.path().join("new")).expect("opens");
+        assert_eq!(
+            Directory::open(&data.path().join("new")).expect("opens"),
+            first
+        );
+    }
+
+    #[test]
+    fn a_directory_of_another_version_is_refused_by_its_number() {
+        let data = tempfile::tempdir().expect("a directory");
+        fs::write(
+            data.path().join(IDENTITY_FILE),
+            r#"{"format":7,"node_id":1}"#,
+        )
+        .expect("writes");
+        let error = Directory::open(data.path()).expect_err("another format");
+        assert!(
+            matches!(error, DirectoryError::Format { found: 7, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_holds_something_else_is_left_alone() {
+        let data = tempfile::tempdir().expect("a directory");
+        fs::write(data.path().join("thesis.txt"), "words").expect("writes");
+        let error = Directory::open(data.path()).expect_err("foreign");
+        assert!(matches!(error, DirectoryError::Foreign { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_torn_identity_is_named_and_never_replaced() {
+        let data = tempfile::tempdir().expect("a directory");
+        fs::write(data.path().join(IDENTITY_FILE), "{\"form").expect("writes");
+        let error = Directory::open(data.path()).expect_err("damaged");
+        assert!(matches!(error, DirectoryError::Damaged { .. }), "{error}");
+    }
+}

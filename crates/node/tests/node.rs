@@ -1,0 +1,489 @@
+//! A whole node, embedded: the request vocabulary against a data directory.
+
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use breccia_node::{FsyncPolicy, Node, NodeConfig, OpenError};
+use breccia_store::StoreError;
+use breccia_types::kv::{Cursor, Direction, History, KvReply, KvWrite, Scan};
+use breccia_types::strings::{ExpiryChange, SetCondition, StringReply, StringWrite};
+use breccia_types::{RequestError, RequestId, TableKind, TableOptions, Timestamp};
+use bytes::Bytes;
+
+fn config(path: &Path) -> NodeConfig {
+    NodeConfig {
+        memory_bytes: 64 << 20,
+        ..NodeConfig::new(path)
+    }
+}
+
+fn memory() -> Node {
+    Node::open(NodeConfig::in_memory()).expect("opens")
+}
+
+fn key(name: impl AsRef<str>) -> Bytes {
+    Bytes::copy_from_slice(name.as_ref().as_bytes())
+}
+
+fn set(name: &str, value: &str) -> StringWrite {
+    StringWrite::Set {
+        key: key(name),
+        value: key(value),
+        condition: SetCondition::Always,
+        expiry: ExpiryChange::Clear,
+        return_previous: false,
+    }
+}
+
+async fn versioned(node: &Node, name: &str) -> std::sync::Arc<breccia_types::Table> {
+    let options = TableOptions {
+        kind: TableKind::Versioned,
+        ..TableOptions::default()
+    };
+    node.create_table(name, options).await.expect("creates")
+}
+
+#[tokio::test]
+async fn tables_rows_and_identity_survive_a_restart() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).expect("opens");
+    let id = node.id();
+    let table = node
+        .create_table("pages", TableOptions::default())
+        .await
+        .expect("creates");
+    for n in 0..100 {
+        let put = table.put(key(format!("k{n}")), key(format!("v{n}")));
+        node.write(&table, put, None).await.expect("writes");
+    }
+    node.shutdown().await;
+    let late = node
+        .write(&table, table.put(key("late"), key("v")), None)
+        .await;
+    assert_eq!(late, Err(RequestError::ShuttingDown));
+    drop(node);
+
+    let node = Node::open(config(data.path())).expect("opens again");
+    assert_eq!(node.id(), id);
+    let table = node.table("pages").expect("the table");
+    assert_eq!(node.count(&table).await, Ok(100));
+    assert_eq!(
+        node.get(&table, b"k42")
+            .await
+            .expect("reads")
+            .expect("a row")
+            .value,
+        "v42"
+    );
+    assert_eq!(node.get(&table, b"late").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_directory_in_use_or_with_other_shards_is_refused() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).expect("opens");
+    let error = Node::open(config(data.path())).err().expect("in use");
+    assert!(
+        matches!(error, OpenError::Store(StoreError::InUse { .. })),
+        "{error}"
+    );
+    node.shutdown().await;
+    drop(node);
+    let other = NodeConfig {
+        shards: Some(3),
+        ..config(data.path())
+    };
+    let error = Node::open(other).err().expect("other shards").to_string();
+    assert!(
+        error.contains("8 shards") && error.contains("asks for 3"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn scans_merge_all_shards_in_key_order_and_resume_where_they_ended() {
+    let node = memory();
+    let table = node
+        .create_table("t", TableOptions::default())
+        .await
+        .expect("creates");
+    let writes = (0..250)
+        .map(|n| table.put(key(format!("{n:03}")), key("v")))
+        .collect();
+    assert!(
+        node.write_many(&table, writes)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let mut seen = Vec::new();
+        let mut cursor = None;
+        loop {
+            let scan = Scan {
+                direction,
+                limit: 7,
+                cursor,
+                ..Scan::default()
+            };
+            let page = node.scan(&table, scan).await.expect("scans");
+            assert!(page.rows.len() <= 7);
+            seen.extend(page.rows.into_iter().map(|row| row.key));
+            let Some(next) = page.cursor else { break };
+            cursor = Some(Cursor::decode(&next.encode()).expect("a cursor"));
+        }
+        if direction == Direction::Reverse {
+            seen.reverse();
+        }
+        assert_eq!(
+            seen,
+            (0..250).map(|n| key(format!("{n:03}"))).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a_restart() {
+    let data = tempfile::tempdir().expect("a directory");
+    let id = Some(RequestId::new([7; 16]));
+    let swap = |node: &Node, from: Option<&str>, to: &str| {
+        let table = node.table("t").expect("the table");
+        let swap = table.compare_and_set(key("k"), from.map(key), Some(key(to)));
+        (table, swap)
+    };
+    let node = Node::open(config(data.path())).expect("opens");
+    node.create_table("t", TableOptions::default())
+        .await
+        .expect("creates");
+    let (table, first) = swap(&node, None, "1");
+    let reply = node.write(&table, first.clone(), id).await;
+    assert_eq!(
+        reply,
+        Ok(KvReply::Swapped {
+            swapped: true,
+            actual: None
+        })
+    );
+    assert_eq!(node.write(&table, first.clone(), id).await, reply);
+    node.shutdown().await;
+    drop(node);
+
+    let node = Node::open(config(data.path())).expect("opens again");
+    let (table, second) = swap(&node, Some("1"), "2");
+    node.write(&table, second, None).await.expect("writes");
+    assert_eq!(
+        node.write(&table, first.clone(), id).await,
+        reply,
+        "the first reply"
+    );
+    let without_id = node.write(&table, first, None).await;
+    let found = Some(key("2"));
+    assert_eq!(
+        without_id,
+        Ok(KvReply::Swapped {
+            swapped: false,
+            actual: found
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
+    let node = memory();
+    let options = TableOptions {
+        partition: "before:/".parse().expect("a rule"),
+        ..TableOptions::default()
+    };
+    let table = node.create_table("t", options).await.expect("creates");
+    let guarded = KvWrite::Batch(vec![
+        table.put(key("a/1"), key("v")),
+        table.compare_and_set(key("a/2"), Some(key("there")), Some(key("v"))),
+    ]);
+    let refused = node.write(&table, guarded, None).await;
+    assert_eq!(refused, Err(RequestError::GuardFailed { index: 1 }));
+    assert_eq!(node.count(&table).await, Ok(0));
+    let across = KvWrite::Batch(vec![
+        table.put(key("a/1"), key("v")),
+        table.put(key("b/1"), key("v")),
+    ]);
+    assert_eq!(
+        node.write(&table, across, None).await,
+        Err(RequestError::CrossSlot)
+    );
+    let both = KvWrite::Batch(vec![
+        table.put(key("a/1"), key("v")),
+        table.compare_and_set(key("a/2"), None, Some(key("v"))),
+    ]);
+    assert!(matches!(
+        node.write(&table, both, None).await,
+        Ok(KvReply::Batch(_))
+    ));
+    assert_eq!(node.count(&table).await, Ok(2));
+}
+
+#[tokio::test]
+async fn server_stamped_versions_never_collide() {
+    let node = memory();
+    let table = versioned(&node, "prices").await;
+    let writes = (0..500)
+        .map(|n| table.put(key("k"), key(n.to_string())))
+        .collect();
+    let replies = node.write_many(&table, writes).await;
+    assert!(replies.iter().all(Result::is_ok));
+    let history = History {
+        key: key("k"),
+        from: Timestamp::MIN,
+        to: Timestamp::MAX,
+        limit: 1_000,
+    };
+    let versions = node.history(&table, history).await.expect("reads");
+    assert_eq!(versions.len(), 500);
+    assert!(
+        versions
+            .windows(2)
+            .all(|pair| pair[0].version > pair[1].version)
+    );
+    assert_eq!(versions[0].value, Some(key("499")));
+}
+
+#[tokio::test]
+async fn what_a_kind_of_table_lacks_is_refused_by_name() {
+    let node = memory();
+    let plain = node
+        .create_table("plain", TableOptions::default())
+        .await
+        .expect("creates");
+    let versioned = versioned(&node, "versioned").await;
+    let kind: TableKind = "monoid:count".parse().expect("a kind");
+    let options = TableOptions {
+        kind,
+        ..TableOptions::default()
+    };
+    let counts = node.create_table("counts", options).await.expect("creates");
+    let is_wrong = |result: Result<KvReply, RequestError>| {
+        assert!(
+            matches!(result, Err(RequestError::WrongKind { .. })),
+            "{result:?}"
+        );
+    };
+    is_wrong(
+        node.write(&plain, plain.merge(key("k"), key("1")), None)
+            .await,
+    );
+    is_wrong(
+        node.write(
+            &plain,
+            plain.put(key("k"), key("v")).at_version(Timestamp::MIN),
+            None,
+        )
+        .await,
+    );
+    let soon = breccia_types::kv::Expiry::After(Duration::from_secs(1));
+    is_wrong(
+        node.write(
+            &versioned,
+            versioned.put(key("k"), key("v")).expiring(soon),
+            None,
+        )
+        .await,
+    );
+    is_wrong(
+        node.write(&counts, counts.compare_and_set(key("k"), None, None), None)
+            .await,
+    );
+    let garbage = node
+        .write(&counts, counts.merge(key("k"), key("garbage")), None)
+        .await;
+    assert!(
+        matches!(garbage, Err(RequestError::InvalidOperand { .. })),
+        "{garbage:?}"
+    );
+    assert!(node.get_as_of(&plain, b"k", Timestamp::MIN).await.is_err());
+}
+
+#[tokio::test]
+async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).expect("opens");
+    let old = node
+        .create_table("t", TableOptions::default())
+        .await
+        .expect("creates");
+    node.write(&old, old.put(key("k"), key("v")), None)
+        .await
+        .expect("writes");
+    node.drop_table("t").await.expect("drops");
+    assert!(matches!(
+        node.table("t"),
+        Err(RequestError::UnknownTable { .. })
+    ));
+    let new = node
+        .create_table("t", TableOptions::default())
+        .await
+        .expect("creates");
+    assert_ne!(new.id, old.id);
+    assert_eq!(node.get(&new, b"k").await, Ok(None));
+    let late = node.write(&old, old.put(key("k"), key("v")), None).await;
+    assert_eq!(late, Ok(KvReply::TableDropped));
+    assert_eq!(node.count(&old).await, Ok(0));
+    let protected = node.drop_table("redis").await;
+    assert!(matches!(
+        protected,
+        Err(RequestError::TableProtected { .. })
+    ));
+}
+
+#[tokio::test]
+async fn strings_are_applied_in_the_order_in_which_they_were_queued() {
+    let node = memory();
+    let first = node.write_strings(vec![
+        set("a", "1"),
+        StringWrite::Increment {
+            key: key("a"),
+            by: 1,
+        },
+        StringWrite::Append {
+            key: key("b"),
+            value: key("x"),
+        },
+    ]);
+    let second = node.write_strings(vec![StringWrite::Increment {
+        key: key("a"),
+        by: 40,
+    }]);
+    // Awaited in the other order on purpose: queueing decides.
+    assert_eq!(second.await, [Ok(StringReply::Integer(42))]);
+    assert_eq!(
+        first.await,
+        [
+            Ok(StringReply::Ok),
+            Ok(StringReply::Integer(2)),
+            Ok(StringReply::Integer(1))
+        ]
+    );
+    let flushed = node
+        .write_strings(vec![StringWrite::Flush, set("c", "1")])
+        .await;
+    assert_eq!(flushed, [Ok(StringReply::Ok), Ok(StringReply::Ok)]);
+    assert_eq!(node.count(node.redis_table()).await, Ok(1));
+    let row = node.get(node.redis_table(), b"c").await.expect("reads");
+    assert_eq!(row.expect("a row").value, "1");
+}
+
+#[tokio::test]
+async fn every_key_comes_up_as_a_random_one() {
+    let node = memory();
+    assert_eq!(node.random_key(node.redis_table()).await, Ok(None));
+    let names: Vec<String> = (0..10).map(|n| format!("key:{n}")).collect();
+    let _ = node
+        .write_strings(names.iter().map(|name| set(name, "v")).collect())
+        .await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2_000 {
+        seen.extend(node.random_key(node.redis_table()).await.expect("reads"));
+    }
+    assert_eq!(seen.len(), names.len());
+}
+
+#[tokio::test]
+async fn a_node_without_room_takes_no_writes_but_deletes_and_says_why() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).expect("opens");
+    let _ = node.write_strings(vec![set("k", "v")]).await;
+    node.shutdown().await;
+    drop(node);
+    let full = NodeConfig {
+        disk_reserve_bytes: u64::MAX,
+        ..config(data.path())
+    };
+    let node = Node::open(full).expect("opens");
+    let replies = node.write_strings(vec![set("k", "w")]).await;
+    assert!(
+        matches!(&replies[0], Err(RequestError::ReadOnly { .. })),
+        "{replies:?}"
+    );
+    assert!(!node.is_ready());
+    assert!(
+        node.get(node.redis_table(), b"k")
+            .await
+            .expect("reads")
+            .is_some()
+    );
+    let delete = StringWrite::Delete {
+        keys: vec![key("k")],
+    };
+    assert_eq!(
+        node.write_strings(vec![delete]).await,
+        [Ok(StringReply::Integer(1))]
+    );
+    assert!(node.doctor()[0].message.contains("reserve"));
+}
+
+#[tokio::test]
+async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).expect("opens");
+    let names: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
+    let _ = node
+        .write_strings(names.iter().map(|name| set(name, "v")).collect())
+        .await;
+    node.shutdown().await;
+    drop(node);
+    let db = data.path().join("db");
+    let file = std::fs::read_dir(&db)
+        .expect("the database")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .expect("a file");
+    let mut bytes = std::fs::read(&file).expect("reads");
+    let middle = bytes.len() / 3;
+    bytes[..middle].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(&file, bytes).expect("writes");
+
+    let node = Node::open(config(data.path())).expect("opens in spite of it");
+    let mut served = 0;
+    for name in &names {
+        match node.get(node.redis_table(), name.as_bytes()).await {
+            Ok(row) => served += usize::from(row.is_some()),
+            Err(RequestError::ShardUnavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let quarantined = node
+        .status()
+        .shards
+        .iter()
+        .filter(|s| s.quarantined.is_some())
+        .count();
+    assert_eq!(quarantined, 1, "{:?}", node.doctor());
+    assert!(served > names.len() / 2, "{served} served");
+    assert!(
+        node.count(node.redis_table()).await.is_err(),
+        "never silently incomplete"
+    );
+    assert!(!node.is_ready());
+}
+
+#[tokio::test]
+async fn a_node_that_acknowledges_early_still_syncs_in_time() {
+    let data = tempfile::tempdir().expect("a directory");
+    let fsync = FsyncPolicy::Interval(Duration::from_millis(5));
+    let node = Node::open(NodeConfig {
+        fsync,
+        ..config(data.path())
+    })
+    .expect("opens");
+    let _ = node.write_strings(vec![set("k", "v")]).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while node.metrics().fsyncs == 0 {
+        assert!(std::time::Instant::now() < deadline, "never synced");
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        node.doctor()
+            .iter()
+            .any(|finding| finding.message.contains("before fsync"))
+    );
+}

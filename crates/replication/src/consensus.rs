@@ -1,0 +1,164 @@
+//! The facade between those who propose commands and those who agree on and apply them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use breccia_types::{Command, Entry, LogIndex, Outcome, ShardId};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// One shard's log, as its leader offers it.
+pub trait ShardConsensus: Send + Sync {
+    /// Puts commands into the log, in this order and next to each other. They are queued
+    /// when this returns; awaiting the proposal only waits for the outcomes. Dropping the
+    /// proposal does not withdraw the commands.
+    fn propose(&self, commands: Vec<Command>) -> Proposal;
+
+    /// Waits until a read of this replica sees everything that was acknowledged before this
+    /// call.
+    fn read_barrier(&self) -> ReadBarrier;
+
+    /// How the shard stands.
+    fn status(&self) -> ConsensusStatus;
+}
+
+/// What agrees on entries, and then has them applied.
+///
+/// The second half of the facade: the log calls it, the node implements it.
+pub trait StateMachine: Send + 'static {
+    /// Applies entries, at most one of each shard, and makes them visible together. The
+    /// position after which each entry comes is what [`StateMachine::applied`] says. One
+    /// result per entry, in order.
+    fn apply(&mut self, entries: Vec<ShardEntry>) -> Vec<Result<Vec<Outcome>, ApplyError>>;
+
+    /// The last index applied to a shard.
+    fn applied(&self, shard: ShardId) -> LogIndex;
+
+    /// Makes what was applied survive a loss of power, where `apply` does not by itself.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; what was applied may be lost.
+    fn sync(&mut self) -> Result<(), ApplyError>;
+}
+
+/// An entry and the shard whose log it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardEntry {
+    /// The shard.
+    pub shard: ShardId,
+    /// The entry.
+    pub entry: Entry,
+}
+
+/// Why an entry was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// There is no room. Nothing is visible; the commands may be sent again when there is.
+    #[error("there is no room: {reason}")]
+    ReadOnly {
+        /// What was found.
+        reason: String,
+    },
+    /// The shard's data cannot be trusted any more.
+    #[error("the shard is out of service: {reason}")]
+    Quarantined {
+        /// What was found.
+        reason: String,
+    },
+    /// Storage failed; whether the entry survives is unknown.
+    #[error("storage failed: {reason}")]
+    Storage {
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// Why a proposal has no outcomes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Too much waits already. Nothing was queued.
+    #[error("too much waits for the log")]
+    Busy,
+    /// The log is closed. Nothing was queued.
+    #[error("the log is closed")]
+    Closed,
+    /// The entry was not applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Nothing more will be heard of the commands; they may or may not have been applied.
+    #[error("the outcome is unknown")]
+    Unknown,
+}
+
+/// How a shard's log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsensusStatus {
+    /// Whether this node orders the shard's writes.
+    pub is_leader: bool,
+    /// Replicas that hold the shard, this one included.
+    pub replicas: usize,
+    /// Commands that wait to enter the log.
+    pub waiting: usize,
+}
+
+/// Commands on their way through the log.
+#[derive(Debug)]
+#[must_use = "the outcomes come by awaiting"]
+pub struct Proposal(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting(oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>),
+    Refused(Option<ProposeError>),
+}
+
+impl Proposal {
+    /// A proposal that was refused at once.
+    pub const fn refused(error: ProposeError) -> Self {
+        Self(State::Refused(Some(error)))
+    }
+
+    pub(crate) const fn waiting(
+        receiver: oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>,
+    ) -> Self {
+        Self(State::Waiting(receiver))
+    }
+}
+
+impl Future for Proposal {
+    type Output = Result<Vec<Outcome>, ProposeError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(error) => {
+                Poll::Ready(Err(error.take().unwrap_or(ProposeError::Unknown)))
+            }
+            State::Waiting(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|received| received.unwrap_or(Err(ProposeError::Unknown))),
+        }
+    }
+}
+
+/// The wait for a read barrier.
+#[derive(Debug)]
+#[must_use = "a read may only start when the barrier is passed"]
+pub struct ReadBarrier(());
+
+impl ReadBarrier {
+    /// A barrier that is passed: this replica holds everything acknowledged.
+    pub const fn passed() -> Self {
+        Self(())
+    }
+}
+
+impl Future for ReadBarrier {
+    type Output = Result<(), ProposeError>;
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}

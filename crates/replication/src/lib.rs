@@ -1,0 +1,16 @@
+//! The log of each shard behind one facade, [`ShardConsensus`].
+//!
+//! Whoever proposes a command never sees how many replicas agree on it. The one
+//! implementation today is [`local`]: a shard's log is the write-ahead log of the node's own
+//! database, and one fsync serves everything that waits.
+
+pub mod consensus;
+
+pub mod local;
+
+mod queue;
+
+pub use consensus::{
+    ApplyError, ConsensusStatus, Proposal, ProposeError, ShardConsensus, ShardEntry, StateMachine,
+};
+pub use local::{FsyncPolicy, LocalLog, LocalShard, LogCounters};

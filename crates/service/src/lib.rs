@@ -1,0 +1,24 @@
+//! The programming model: a service is a set of methods that run beside the data.
+//!
+//! | kind | where it runs | here |
+//! |---|---|---|
+//! | write | every replica of a shard, in log order | [`Service::write`] |
+//! | read | a shard's leader, on a fixed state of the shard | [`breccia_store::TableReader`] |
+//! | reduce | every shard; partial results are combined on the way | [`Reduce`] |
+//!
+//! The key-value service ([`kv`]) and the string service ([`strings`]) are written on it.
+//! A [`ShardMachine`] applies the entries of one shard's log by them.
+
+pub mod machine;
+pub mod reduce;
+pub mod service;
+
+pub mod kv;
+pub mod strings;
+
+mod requests;
+pub mod wire;
+
+pub use machine::{Prepared, ShardMachine};
+pub use reduce::{Count, Reduce};
+pub use service::{DroppedTables, Service, ServiceContext, Services, WriteError};

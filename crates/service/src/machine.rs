@@ -1,0 +1,194 @@
+//! The state machine of one shard: applies the entries of its log, one after the other.
+
+use std::sync::Arc;
+
+use breccia_store::transaction::own_records;
+use breccia_store::{Applied, Reader, ShardBatch, ShardEngine, StoreError, Transaction};
+use breccia_types::{Command, Entry, LogIndex, Outcome, Rejected, TableId, Timestamp};
+
+use crate::requests;
+use crate::service::{DroppedTables, ServiceContext, Services, WriteError};
+
+/// The name of the record that says how far the log is applied:
+/// `format u8 | index u64 BE | stamp i64 BE`. It is written in the same batch as the data.
+const APPLIED: &[u8] = b"applied";
+const APPLIED_FORMAT: u8 = 1;
+/// The names of the records of dropped tables: this, then the table's id as u32 BE.
+const DROPPED: &[u8] = b"d";
+
+/// Applies entries to one shard.
+///
+/// An entry is first prepared, which decides what to write and what to reply, and then,
+/// once that is written, committed. Between the two nothing has happened.
+pub struct ShardMachine {
+    shard: Arc<dyn ShardEngine>,
+    services: Services,
+    applied: Applied,
+    dropped: DroppedTables,
+}
+
+/// An entry's effects, decided but not yet written.
+pub struct Prepared {
+    /// What to write, the applied position included.
+    pub batch: ShardBatch,
+    /// The commands' outcomes, in order.
+    pub outcomes: Vec<Outcome>,
+    applied: Applied,
+    dropped: Option<DroppedTables>,
+}
+
+impl ShardMachine {
+    /// The machine of a shard, at the position that the shard holds.
+    ///
+    /// # Errors
+    /// What reading the shard's own records reports.
+    pub fn open(shard: Arc<dyn ShardEngine>, services: Services) -> Result<Self, StoreError> {
+        let applied = read_applied(shard.as_ref())?;
+        let mut dropped = DroppedTables::default();
+        for (name, _) in own_records(shard.as_ref(), DROPPED, usize::MAX)? {
+            if let Some(id) = name.strip_prefix(DROPPED).and_then(|id| id.try_into().ok()) {
+                dropped.insert(TableId::new(u32::from_be_bytes(id)));
+            }
+        }
+        shard.advance_horizon(applied.stamp);
+        Ok(Self {
+            shard,
+            services,
+            applied,
+            dropped,
+        })
+    }
+
+    /// How far the log is applied.
+    #[must_use]
+    pub const fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    /// Decides what an entry writes and replies.
+    ///
+    /// # Errors
+    /// What reading the shard reports. The shard must then be taken out of service: other
+    /// replicas may have applied the entry.
+    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
+        let mut transaction = Transaction::new(self.shard.as_ref());
+        let mut dropped = self.dropped.clone();
+        let mut outcomes = Vec::with_capacity(entry.commands.len());
+        let mut stamp = entry.stamp;
+        let mut new_requests = 0;
+        for command in &entry.commands {
+            transaction.begin(stamp);
+            let known = match command.request_id {
+                Some(id) => requests::recall(&transaction, id)?,
+                None => None,
+            };
+            let outcome = match known {
+                Some(outcome) => outcome,
+                None => {
+                    let mut context = ServiceContext {
+                        transaction: &mut transaction,
+                        dropped: &mut dropped,
+                    };
+                    let outcome = run(&self.services, &mut context, command)?;
+                    if let Some(id) = command.request_id {
+                        requests::remember(&mut transaction, id, &outcome);
+                        new_requests += 1;
+                    }
+                    outcome
+                }
+            };
+            outcomes.push(outcome);
+            stamp = stamp.next();
+        }
+        if new_requests > 0 {
+            requests::forget(&mut transaction, new_requests)?;
+        }
+        let applied = Applied {
+            index: entry.index,
+            stamp: self.applied.stamp.max(stamp),
+        };
+        transaction.put_own(APPLIED, encode_applied(applied));
+        let dropped = (dropped != self.dropped).then_some(dropped);
+        Ok(Prepared {
+            batch: transaction.into_batch(),
+            outcomes,
+            applied,
+            dropped,
+        })
+    }
+
+    /// Takes a prepared entry as applied, once its batch is written. Returns the outcomes.
+    pub fn commit(&mut self, prepared: Prepared) -> Vec<Outcome> {
+        debug_assert!(
+            prepared.applied.index > self.applied.index,
+            "entries apply in order"
+        );
+        self.applied = prepared.applied;
+        if let Some(dropped) = prepared.dropped {
+            self.dropped = dropped;
+        }
+        self.shard.advance_horizon(self.applied.stamp);
+        prepared.outcomes
+    }
+}
+
+/// Notes in the shard that a table was dropped.
+pub(crate) fn put_dropped(transaction: &mut Transaction<'_>, table: TableId) {
+    let mut name = DROPPED.to_vec();
+    name.extend_from_slice(&table.get().to_be_bytes());
+    transaction.put_own(&name, Vec::new());
+}
+
+fn run(
+    services: &Services,
+    context: &mut ServiceContext<'_, '_>,
+    command: &Command,
+) -> Result<Outcome, StoreError> {
+    let Some(service) = services.get(command.service) else {
+        return Ok(Err(Rejected::UnknownService {
+            service: command.service,
+        }));
+    };
+    match service.write(context, command.payload.clone()) {
+        Ok(reply) => Ok(Ok(reply)),
+        Err(WriteError::Malformed(_)) => Ok(Err(Rejected::Malformed {
+            service: command.service,
+        })),
+        Err(WriteError::Store(error)) => Err(error),
+    }
+}
+
+/// How far the log of a shard is applied, as its record says.
+///
+/// # Errors
+/// [`StoreError::UnknownFormat`], or what reading reports.
+pub fn read_applied(shard: &dyn Reader) -> Result<Applied, StoreError> {
+    let Some(stored) = shard.get(&breccia_store::key::own(APPLIED))? else {
+        return Ok(Applied {
+            index: LogIndex::default(),
+            stamp: Timestamp::MIN,
+        });
+    };
+    decode_applied(&stored).ok_or_else(|| StoreError::UnknownFormat {
+        what: "the applied position",
+        found: stored.first().copied().unwrap_or(0),
+        known: APPLIED_FORMAT,
+    })
+}
+
+fn encode_applied(applied: Applied) -> Vec<u8> {
+    let mut stored = vec![APPLIED_FORMAT];
+    stored.extend_from_slice(&applied.index.get().to_be_bytes());
+    stored.extend_from_slice(&applied.stamp.as_micros().to_be_bytes());
+    stored
+}
+
+fn decode_applied(stored: &[u8]) -> Option<Applied> {
+    let (&format, rest) = stored.split_first()?;
+    let (index, rest) = rest.split_first_chunk::<8>()?;
+    let stamp = rest.first_chunk::<8>()?;
+    (format == APPLIED_FORMAT).then(|| Applied {
+        index: LogIndex::new(u64::from_be_bytes(*index)),
+        stamp: Timestamp::from_micros(i64::from_be_bytes(*stamp)),
+    })
+}

@@ -1,0 +1,91 @@
+//! What a service is, and the set of services of a node.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use breccia_store::{StoreError, Transaction};
+use breccia_types::{ServiceId, TableId};
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::wire::DecodeError;
+
+/// Methods that run beside the data.
+pub trait Service: Send + Sync + 'static {
+    /// The id by which log entries name this service. Never changes.
+    fn id(&self) -> ServiceId;
+
+    /// Applies one write command and returns its reply, both as this service encodes them.
+    ///
+    /// Must be deterministic: what it writes and replies follows from the command and from
+    /// what the transaction shows, its stamp included, and from nothing else.
+    ///
+    /// # Errors
+    /// [`WriteError::Malformed`] before anything is written; [`WriteError::Store`] stops
+    /// the shard.
+    fn write(
+        &self,
+        context: &mut ServiceContext<'_, '_>,
+        command: Bytes,
+    ) -> Result<Bytes, WriteError>;
+}
+
+/// What a write command has at hand.
+pub struct ServiceContext<'c, 't> {
+    /// The shard as this command sees it.
+    pub transaction: &'c mut Transaction<'t>,
+    /// The tables whose rows this shard no longer takes.
+    pub dropped: &'c mut DroppedTables,
+}
+
+/// Tables that were dropped, as one shard knows of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DroppedTables(HashSet<TableId>);
+
+impl DroppedTables {
+    /// Whether a table was dropped.
+    #[must_use]
+    pub fn contains(&self, table: TableId) -> bool {
+        self.0.contains(&table)
+    }
+
+    /// Notes that a table was dropped.
+    pub fn insert(&mut self, table: TableId) {
+        self.0.insert(table);
+    }
+}
+
+/// Why a write command was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The command cannot be read.
+    #[error("the command cannot be read")]
+    Malformed(#[from] DecodeError),
+    /// The shard cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The services of a node, by id.
+#[derive(Clone, Default)]
+pub struct Services(Arc<BTreeMap<ServiceId, Arc<dyn Service>>>);
+
+impl Services {
+    /// A set of services. Of two with the same id the later one counts.
+    #[must_use]
+    pub fn new(services: impl IntoIterator<Item = Arc<dyn Service>>) -> Self {
+        Self(Arc::new(
+            services
+                .into_iter()
+                .map(|service| (service.id(), service))
+                .collect(),
+        ))
+    }
+
+    /// The service with this id.
+    #[must_use]
+    pub fn get(&self, id: ServiceId) -> Option<&dyn Service> {
+        self.0.get(&id).map(AsRef::as_ref)
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong in the store.
+
+use breccia_types::ShardId;
+use thiserror::Error;
+
+/// A failure of the store. Data that is not there is never an error.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Bytes on disk are not what was written: this shard must not be trusted any more.
+    #[error("{shard} is corrupt: {detail}")]
+    Corrupt {
+        /// The shard.
+        shard: ShardId,
+        /// What the engine found.
+        detail: String,
+    },
+    /// The disk is full.
+    #[error("the disk is full: {detail}")]
+    DiskFull {
+        /// What the engine said.
+        detail: String,
+    },
+    /// Reading or writing failed otherwise.
+    #[error("{operation} failed: {detail}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// What the engine said.
+        detail: String,
+    },
+    /// The shard is not on this node.
+    #[error("{shard} is not on this node")]
+    NoSuchShard {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The data was written by a version that this one does not read.
+    #[error("{what} has format {found}; this version reads format {known}")]
+    UnknownFormat {
+        /// Which record.
+        what: &'static str,
+        /// The format byte found.
+        found: u8,
+        /// The format byte known.
+        known: u8,
+    },
+    /// Another process has the data directory open.
+    #[error("{path} is in use by another process; stop it first, or choose another data directory")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn from_rocks(
+        error: &rocksdb::Error,
+        operation: &'static str,
+        shard: ShardId,
+    ) -> Self {
+        let detail = error.as_ref().to_owned();
+        match error.kind() {
+            rocksdb::ErrorKind::Corruption => Self::Corrupt { shard, detail },
+            _ if detail.contains("No space left") || detail.contains("NoSpace") => {
+                Self::DiskFull { detail }
+            }
+            _ if detail.contains("No such file") && detail.contains(".sst") => {
+                Self::Corrupt { shard, detail }
+            }
+            _ => Self::Io { operation, detail },
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Knows how much of a shard has expired, so that compaction is asked for when it pays.
+
+use std::collections::BTreeMap;
+
+use breccia_types::Timestamp;
+
+/// How long a bucket of expiries is, in microseconds: one minute.
+const BUCKET_MICROS: i64 = 60_000_000;
+/// Buckets kept; rows that expire beyond the last one share it.
+const BUCKETS_MAX: usize = 4_096;
+
+/// Bytes that were written with an expiry, by when they expire. In memory only: after a
+/// restart RocksDB's periodic compaction takes care of what was written before.
+#[derive(Debug, Default)]
+pub(super) struct Expiries {
+    bytes_by_bucket: BTreeMap<i64, u64>,
+}
+
+impl Expiries {
+    pub(super) fn note(&mut self, expires_at: Timestamp, bytes: u64) {
+        let bucket = expires_at.as_micros().div_euclid(BUCKET_MICROS);
+        let bucket = match self.bytes_by_bucket.last_key_value() {
+            Some((last, _)) if self.bytes_by_bucket.len() >= BUCKETS_MAX => bucket.min(*last),
+            _ => bucket,
+        };
+        *self.bytes_by_bucket.entry(bucket).or_default() += bytes;
+    }
+
+    /// Bytes whose whole bucket has expired.
+    pub(super) fn expired_bytes(&self, now: Timestamp) -> u64 {
+        let bucket = now.as_micros().div_euclid(BUCKET_MICROS);
+        self.bytes_by_bucket
+            .range(..bucket)
+            .map(|(_, bytes)| bytes)
+            .sum()
+    }
+
+    /// Forgets what has expired, because a compaction is about to drop it.
+    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        let bucket = now.as_micros().div_euclid(BUCKET_MICROS);
+        self.bytes_by_bucket = self.bytes_by_bucket.split_off(&bucket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_count_as_expired_once_their_minute_is_over() {
+        let minute = |n: i64| Timestamp::from_micros(n * BUCKET_MICROS);
+        let mut expiries = Expiries::default();
+        expiries.note(minute(1), 10);
+        expiries.note(minute(2), 5);
+        assert_eq!(expiries.expired_bytes(minute(1)), 0);
+        assert_eq!(expiries.expired_bytes(minute(2)), 10);
+        expiries.forget_expired(minute(2));
+        assert_eq!(expiries.expired_bytes(minute(9)), 5);
+    }
+}

@@ -1,0 +1,398 @@
+//! Reads of one table in one state of one shard: rows, versions, scans.
+
+use std::time::Duration;
+
+use breccia_types::kv::{Direction, Row, Version};
+use breccia_types::table::RowKind;
+use breccia_types::{Retention, Table, TableId, Timestamp};
+use bytes::Bytes;
+
+use crate::engine::{Bounds, Cursor, Reader};
+use crate::error::StoreError;
+use crate::key;
+use crate::row::{self, StoredRow};
+
+/// Reads one table in one state of a shard, as of one instant of the node's clock.
+///
+/// The instant decides what has expired and which versions retention hides, so that what
+/// is read never depends on how far compaction has come.
+pub struct TableReader<'a> {
+    reader: &'a dyn Reader,
+    table: TableId,
+    kind: RowKind,
+    retention: Retention,
+    now: Timestamp,
+}
+
+/// The keys that a scan visits, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanRange {
+    /// Only keys that start so.
+    pub prefix: Bytes,
+    /// The smallest key, included.
+    pub from: Option<Bytes>,
+    /// The end, excluded.
+    pub to: Option<Bytes>,
+    /// Only keys beyond this one in the scan's direction.
+    pub after: Option<Bytes>,
+    /// The order.
+    pub direction: Direction,
+    /// The rows as they were at this instant; versioned tables only.
+    pub as_of: Option<Timestamp>,
+}
+
+impl<'a> TableReader<'a> {
+    /// A reader of `table` in `reader`'s state at the instant `now`.
+    #[must_use]
+    pub fn new(reader: &'a dyn Reader, table: &Table, now: Timestamp) -> Self {
+        Self {
+            reader,
+            table: table.id,
+            kind: table.options.kind.row_kind(),
+            retention: table.options.retention,
+            now,
+        }
+    }
+
+    /// The row with this key, in a versioned table its newest version.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        match self.kind {
+            RowKind::Plain | RowKind::Monoid => {
+                let stored = self.reader.get(&key::row(self.table, key))?;
+                decode_row(Bytes::copy_from_slice(key), stored, self.now)
+            }
+            RowKind::Versioned => self.get_as_of(key, Timestamp::MAX),
+        }
+    }
+
+    /// The row as it was at an instant: its newest version that is not later.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn get_as_of(&self, key: &[u8], as_of: Timestamp) -> Result<Option<Row>, StoreError> {
+        let bounds = key::bounds_of_versions(self.table, key);
+        let mut cursor = self.reader.cursor(bounds.clone());
+        let mut versions = Versions::new(self.retention, self.now);
+        if self.retention.keeps_all() {
+            cursor.seek(&key::version(self.table, key, as_of));
+        } else {
+            cursor.seek(&bounds.lower);
+        }
+        while let Some((raw, stored)) = cursor.item() {
+            match versions.next(raw, stored)? {
+                Step::Hidden => return Ok(None),
+                Step::Shown(instant) if instant <= as_of => {
+                    let key = Bytes::copy_from_slice(key);
+                    let stored = Some(Bytes::copy_from_slice(stored));
+                    return Ok(decode_row(key, stored, self.now)?.map(|row| Row {
+                        version: Some(instant),
+                        ..row
+                    }));
+                }
+                Step::Shown(_) | Step::Malformed => cursor.next(),
+            }
+        }
+        cursor.status()?;
+        Ok(None)
+    }
+
+    /// The versions of a row with `from <= instant <= to`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn history(
+        &self,
+        key: &[u8],
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Version>, StoreError> {
+        let bounds = key::bounds_of_versions(self.table, key);
+        let mut cursor = self.reader.cursor(bounds.clone());
+        let mut versions = Versions::new(self.retention, self.now);
+        if self.retention.keeps_all() {
+            cursor.seek(&key::version(self.table, key, to));
+        } else {
+            cursor.seek(&bounds.lower);
+        }
+        let mut found = Vec::new();
+        while let Some((raw, stored)) = cursor.item() {
+            if found.len() >= limit {
+                return Ok(found);
+            }
+            match versions.next(raw, stored)? {
+                Step::Hidden => return Ok(found),
+                Step::Shown(instant) if instant < from => return Ok(found),
+                Step::Shown(instant) if instant <= to => {
+                    let head = row::decode_head(stored)?;
+                    let value = stored.get(head.bytes..).unwrap_or_default();
+                    let value = (!head.deleted).then(|| Bytes::copy_from_slice(value));
+                    found.push(Version {
+                        version: instant,
+                        value,
+                    });
+                }
+                Step::Shown(_) | Step::Malformed => {}
+            }
+            cursor.next();
+        }
+        cursor.status()?;
+        Ok(found)
+    }
+
+    /// The rows of a range in key order, found one by one as they are asked for.
+    #[must_use]
+    pub fn rows(&self, range: &ScanRange) -> RowIter<'a> {
+        let bounds = self.scan_bounds(range);
+        let mut cursor = self.reader.cursor(bounds.clone());
+        match range.direction {
+            Direction::Forward => cursor.seek_to_first(),
+            Direction::Reverse => cursor.seek_to_last(),
+        }
+        RowIter {
+            cursor,
+            table: self.table,
+            kind: self.kind,
+            retention: self.retention,
+            now: self.now,
+            direction: range.direction,
+            as_of: range.as_of.unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// How many rows the table has in this shard. Visits each.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn count(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for row in self.rows(&ScanRange::default()) {
+            row?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn scan_bounds(&self, range: &ScanRange) -> Bounds {
+        let mut bounds = key::bounds_of_prefix(self.table, self.kind, &range.prefix);
+        let position = |key: &Bytes| key::position(self.table, self.kind, key);
+        let after = |key: &Bytes| key::after(self.table, self.kind, key);
+        let mut lower = range.from.as_ref().map(position);
+        let mut upper = range.to.as_ref().map(position);
+        if let Some(last) = &range.after {
+            match range.direction {
+                Direction::Forward => lower = lower.max(Some(after(last))),
+                Direction::Reverse => {
+                    let end = position(last);
+                    upper = Some(upper.map_or(end.clone(), |upper| upper.min(end)));
+                }
+            }
+        }
+        if let Some(lower) = lower {
+            bounds.lower = bounds.lower.max(lower);
+        }
+        if let Some(upper) = upper {
+            bounds.upper = bounds.upper.min(upper);
+        }
+        bounds.lower = bounds.lower.min(bounds.upper.clone());
+        bounds
+    }
+}
+
+/// The rows of a range of one table, in key order. Ends after an error.
+pub struct RowIter<'a> {
+    cursor: Box<dyn Cursor + 'a>,
+    table: TableId,
+    kind: RowKind,
+    retention: Retention,
+    now: Timestamp,
+    direction: Direction,
+    as_of: Timestamp,
+}
+
+impl Iterator for RowIter<'_> {
+    type Item = Result<Row, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = match self.kind {
+            RowKind::Plain | RowKind::Monoid => self.next_row(),
+            RowKind::Versioned => self.next_versioned(),
+        };
+        step.transpose()
+    }
+}
+
+impl RowIter<'_> {
+    fn advance(&mut self) {
+        match self.direction {
+            Direction::Forward => self.cursor.next(),
+            Direction::Reverse => self.cursor.prev(),
+        }
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>, StoreError> {
+        while let Some((raw, stored)) = self.cursor.item() {
+            let head = row::decode_head(stored)?;
+            if head.is_expired(self.now) {
+                self.advance();
+                continue;
+            }
+            let row = Row {
+                key: Bytes::copy_from_slice(key::key_of_row(raw).unwrap_or_default()),
+                value: Bytes::copy_from_slice(stored.get(head.bytes..).unwrap_or_default()),
+                expires_at: head.expires_at,
+                version: None,
+            };
+            self.advance();
+            return Ok(Some(row));
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
+    fn next_versioned(&mut self) -> Result<Option<Row>, StoreError> {
+        while let Some((raw, _)) = self.cursor.item() {
+            let Some(shared) = key::split_version(raw).map(|(shared, _)| shared.to_vec()) else {
+                self.advance();
+                continue;
+            };
+            let row = self.visible_version(&shared)?;
+            self.leave(&shared);
+            if row.is_some() {
+                return Ok(row);
+            }
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
+    /// Finds the version of one row that this scan shows. The cursor stands on one of them.
+    fn visible_version(&mut self, shared: &[u8]) -> Result<Option<Row>, StoreError> {
+        if self.direction == Direction::Reverse {
+            self.cursor.seek(shared);
+        }
+        let mut versions = Versions::new(self.retention, self.now);
+        while let Some((raw, stored)) = self.cursor.item() {
+            if !raw.starts_with(shared) {
+                return Ok(None);
+            }
+            match versions.next(raw, stored)? {
+                Step::Hidden => return Ok(None),
+                Step::Shown(instant) if instant <= self.as_of => {
+                    let Some(key) = key::key_of_versions(shared) else {
+                        return Ok(None);
+                    };
+                    let stored = Some(Bytes::copy_from_slice(stored));
+                    return Ok(decode_row(key.into(), stored, self.now)?.map(|row| Row {
+                        version: Some(instant),
+                        ..row
+                    }));
+                }
+                Step::Shown(_) | Step::Malformed => self.cursor.next(),
+            }
+        }
+        self.cursor.status()?;
+        Ok(None)
+    }
+
+    /// Moves the cursor off the row whose versions share `shared`.
+    fn leave(&mut self, shared: &[u8]) {
+        const STEPS_BEFORE_SEEK: usize = 8;
+        if self.direction == Direction::Reverse {
+            // Raw keys end in an instant, so no raw key equals the shared part.
+            self.cursor.seek_for_prev(shared);
+            return;
+        }
+        for _ in 0..STEPS_BEFORE_SEEK {
+            match self.cursor.item() {
+                Some((raw, _)) if raw.starts_with(shared) => self.cursor.next(),
+                _ => return,
+            }
+        }
+        if let Some(key) = key::key_of_versions(shared) {
+            self.cursor
+                .seek(&key::after(self.table, RowKind::Versioned, &key));
+        }
+    }
+}
+
+/// Walks the versions of one row, newest first, and tells which of them are kept.
+///
+/// In versioned tables a version expires a fixed time after its instant, so once one
+/// version has expired all older ones have, too; and retention hides a version only if it
+/// hides all older ones. Both make the first hidden version the end of the row.
+pub(crate) struct Versions {
+    retention: Retention,
+    now: Timestamp,
+    seen: u32,
+    newer: Option<Timestamp>,
+}
+
+/// What becomes of one version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is there.
+    Shown(Timestamp),
+    /// It and all older versions are gone.
+    Hidden,
+    /// The raw key is not one of a version.
+    Malformed,
+}
+
+impl Versions {
+    pub(crate) const fn new(retention: Retention, now: Timestamp) -> Self {
+        Self {
+            retention,
+            now,
+            seen: 0,
+            newer: None,
+        }
+    }
+
+    pub(crate) fn next(&mut self, raw: &[u8], stored: &[u8]) -> Result<Step, StoreError> {
+        let Some((_, instant)) = key::split_version(raw) else {
+            return Ok(Step::Malformed);
+        };
+        let expired = row::decode_head(stored)?.is_expired(self.now);
+        let crowded_out = self
+            .retention
+            .keep_versions
+            .is_some_and(|keep| self.seen >= keep);
+        let outlived = match (self.retention.keep_for, self.newer) {
+            (Some(keep_for), Some(newer)) => is_outlived(newer, keep_for, self.now),
+            _ => false,
+        };
+        self.seen = self.seen.saturating_add(1);
+        self.newer = Some(instant);
+        Ok(if expired || crowded_out || outlived {
+            Step::Hidden
+        } else {
+            Step::Shown(instant)
+        })
+    }
+}
+
+fn is_outlived(replaced_at: Timestamp, keep_for: Duration, now: Timestamp) -> bool {
+    replaced_at.saturating_add(keep_for) <= now
+}
+
+fn decode_row(
+    key: Bytes,
+    stored: Option<Bytes>,
+    now: Timestamp,
+) -> Result<Option<Row>, StoreError> {
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    Ok(
+        row::decode(stored, now)?.map(|StoredRow { value, expires_at }| Row {
+            key,
+            value,
+            expires_at,
+            version: None,
+        }),
+    )
+}

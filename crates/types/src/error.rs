@@ -1,0 +1,218 @@
+//! What can become of a request other than its answer, and who must act on it.
+//!
+//! This is part of the request vocabulary: every front end maps it to its own codes in
+//! one table of its own. The families of errors below it (store, consensus, catalog) are
+//! translated into it in the node.
+
+use thiserror::Error;
+
+use crate::id::{ShardId, TableId};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, KEY_BYTES_MAX, MULTI_GET_KEYS_MAX, VALUE_BYTES_MAX,
+};
+use crate::table::TableError;
+
+/// Who must act so that a refused request can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// The client, by sending the same request again a little later.
+    Retry,
+    /// The client, by sending another request.
+    Fix,
+    /// Whoever operates the cluster.
+    Operator,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No table has this name.
+    #[error(
+        "there is no table {name:?}; create it with `breccia table create {name}`, or list what there is with `breccia table list`"
+    )]
+    UnknownTable {
+        /// The name asked for.
+        name: String,
+    },
+    /// A table of this name exists already.
+    #[error("table {name:?} exists already")]
+    TableExists {
+        /// The name.
+        name: String,
+    },
+    /// The table may not be dropped.
+    #[error("table {name:?} belongs to the system and cannot be dropped")]
+    TableProtected {
+        /// The name.
+        name: String,
+    },
+    /// The table was dropped while the request was on its way.
+    #[error("table {id} was dropped")]
+    TableDropped {
+        /// Which.
+        id: TableId,
+    },
+    /// There are as many tables as there may be.
+    #[error("there are {max} tables already, the most a cluster holds")]
+    TooManyTables {
+        /// The limit.
+        max: usize,
+    },
+    /// The table's name or options are not valid.
+    #[error(transparent)]
+    InvalidTable(#[from] TableError),
+    /// The table's kind does not have this operation.
+    #[error("{operation} needs a {needed} table, and {table:?} is {kind}")]
+    WrongKind {
+        /// The table.
+        table: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What was asked.
+        operation: &'static str,
+        /// The kind that has it.
+        needed: &'static str,
+    },
+    /// The key is longer than a key may be.
+    #[error("the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed")]
+    KeyTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The value is longer than a value may be.
+    #[error("the value has {bytes} bytes; at most {VALUE_BYTES_MAX} are allowed")]
+    ValueTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The batch is larger than one atomic batch may be.
+    #[error(
+        "the batch has {commands} commands and {bytes} bytes; at most {BATCH_COMMANDS_MAX} commands and {BATCH_BYTES_MAX} bytes are allowed"
+    )]
+    BatchTooLarge {
+        /// Its commands.
+        commands: usize,
+        /// Its bytes of keys and values.
+        bytes: usize,
+    },
+    /// More keys were asked for at once than may be.
+    #[error("{keys} keys were asked for at once; at most {MULTI_GET_KEYS_MAX} are allowed")]
+    TooManyKeys {
+        /// How many.
+        keys: usize,
+    },
+    /// The keys of one atomic request lie in more than one shard.
+    #[error(
+        "the keys of one atomic batch must have the same partition key, and so lie in one slot"
+    )]
+    CrossSlot,
+    /// The operand is not one of the table's monoid.
+    #[error("the operand does not fit the table's monoid: {reason}")]
+    InvalidOperand {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The cursor was not made by this scan.
+    #[error("the cursor is not one that this scan gave out; start again without a cursor")]
+    InvalidCursor,
+    /// Some other argument is not valid.
+    #[error("{argument} is not valid: {reason}")]
+    InvalidArgument {
+        /// Which argument.
+        argument: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A guard of an atomic batch did not hold, so nothing of it was written.
+    #[error(
+        "command {index} of the batch found another value than it expected; nothing was written"
+    )]
+    GuardFailed {
+        /// The position of the compare-and-set in the batch, from 0.
+        index: usize,
+    },
+    /// More is waiting than may wait.
+    #[error("too much is waiting for {shard}; try again a little later")]
+    Busy {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The node takes no writes for now.
+    #[error("the node is read-only: {reason}")]
+    ReadOnly {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The shard is out of service.
+    #[error("{shard} is out of service: {reason}")]
+    ShardUnavailable {
+        /// The shard.
+        shard: ShardId,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The request's time is up. A write may or may not have been applied.
+    #[error("the deadline passed; a write may or may not have been applied")]
+    DeadlineExceeded,
+    /// The node shuts down. A write in flight may or may not have been applied.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// The storage failed. Never used for data that is merely not there.
+    #[error("the storage failed: {reason}")]
+    Storage {
+        /// What it said.
+        reason: String,
+    },
+    /// A bug: something that cannot be happened.
+    #[error("internal error, please report it: {reason}")]
+    Internal {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl RequestError {
+    /// Who must act.
+    #[must_use]
+    pub const fn actor(&self) -> Actor {
+        match self {
+            Self::Busy { .. } | Self::DeadlineExceeded | Self::ShuttingDown => Actor::Retry,
+            Self::ReadOnly { .. }
+            | Self::ShardUnavailable { .. }
+            | Self::Storage { .. }
+            | Self::Internal { .. } => Actor::Operator,
+            _ => Actor::Fix,
+        }
+    }
+
+    /// A short stable name for programs, in kebab case.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownTable { .. } => "unknown-table",
+            Self::TableExists { .. } => "table-exists",
+            Self::TableProtected { .. } => "table-protected",
+            Self::TableDropped { .. } => "table-dropped",
+            Self::TooManyTables { .. } => "too-many-tables",
+            Self::InvalidTable(_) => "invalid-table",
+            Self::WrongKind { .. } => "wrong-kind",
+            Self::KeyTooLong { .. } => "key-too-long",
+            Self::ValueTooLong { .. } => "value-too-long",
+            Self::BatchTooLarge { .. } => "batch-too-large",
+            Self::TooManyKeys { .. } => "too-many-keys",
+            Self::CrossSlot => "cross-slot",
+            Self::InvalidOperand { .. } => "invalid-operand",
+            Self::InvalidCursor => "invalid-cursor",
+            Self::InvalidArgument { .. } => "invalid-argument",
+            Self::GuardFailed { .. } => "guard-failed",
+            Self::Busy { .. } => "busy",
+            Self::ReadOnly { .. } => "read-only",
+            Self::ShardUnavailable { .. } => "shard-unavailable",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::ShuttingDown => "shutting-down",
+            Self::Storage { .. } => "storage",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Identifiers: one type per thing that could be confused with another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How many hash slots there are, exactly as in Redis Cluster.
+pub const SLOT_COUNT: u16 = 16_384;
+
+macro_rules! numeric_id {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// Wraps a raw number.
+            #[must_use]
+            pub const fn new(raw: $inner) -> Self {
+                Self(raw)
+            }
+
+            /// The raw number.
+            #[must_use]
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+numeric_id!(
+    /// A shard: a range of hash slots with its own log. Shown as `s3`.
+    ShardId(u32), "s"
+);
+numeric_id!(
+    /// A table. Never reused: a table that is dropped and created again is another table.
+    /// Zero is no table; it marks the shard's own records. Shown as `t12`.
+    TableId(u32), "t"
+);
+numeric_id!(
+    /// A node's identity, drawn at random when its data directory is initialised and kept there.
+    NodeId(u64), "n"
+);
+numeric_id!(
+    /// The position of an entry in a shard's log; the first entry has index 1.
+    LogIndex(u64), ""
+);
+numeric_id!(
+    /// A version of the placement; grows at every change.
+    Epoch(u64), "e"
+);
+numeric_id!(
+    /// A service whose write commands a log entry carries.
+    ServiceId(u16), "service "
+);
+
+impl LogIndex {
+    /// The index after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl NodeId {
+    /// Forty hexadecimal digits, the form in which Redis Cluster names nodes.
+    #[must_use]
+    pub fn to_cluster_name(self) -> String {
+        format!("{:040x}", self.0)
+    }
+}
+
+/// A hash slot, `0..16384`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of this number, or `None` if it is not below [`SLOT_COUNT`].
+    #[must_use]
+    pub const fn new(raw: u16) -> Option<Self> {
+        if raw < SLOT_COUNT {
+            Some(Self(raw))
+        } else {
+            None
+        }
+    }
+
+    /// The slot of a CRC16: the checksum modulo [`SLOT_COUNT`].
+    #[must_use]
+    pub const fn from_crc(crc: u16) -> Self {
+        Self(crc % SLOT_COUNT)
+    }
+
+    /// The raw number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Names a client's request, so that a retry of it is applied once.
+///
+/// Sixteen bytes that the client chose (a random UUID, say). The same id must never be
+/// used for two different requests: the second gets the reply of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    /// Wraps the client's sixteen bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The sixteen bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads 32 hexadecimal digits, with or without the dashes of a UUID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0u8; 16];
+        let mut digits = text.chars().filter(|c| *c != '-');
+        for byte in &mut bytes {
+            let high = digits.next()?.to_digit(16)?;
+            let low = digits.next()?.to_digit(16)?;
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        digits.next().is_none().then_some(Self(bytes))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_reads_what_it_shows_with_or_without_dashes() {
+        let id = RequestId::new(*b"0123456789abcdef");
+        assert_eq!(RequestId::parse(&id.to_string()), Some(id));
+        assert_eq!(
+            RequestId::parse("30313233-3435-3637-3839-616263646566"),
+            Some(id)
+        );
+        assert_eq!(RequestId::parse("30"), None);
+        assert_eq!(RequestId::parse(&format!("{id}00")), None);
+    }
+
+    #[test]
+    fn slots_end_at_16384() {
+        assert_eq!(Slot::new(16_383).map(Slot::get), Some(16_383));
+        assert_eq!(Slot::new(16_384), None);
+    }
+}

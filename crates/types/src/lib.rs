@@ -1,0 +1,21 @@
+//! Ids, keys, limits, time and the request vocabulary of Breccia; no I/O.
+//!
+//! Every front end decodes its protocol into these types and encodes its answers from
+//! them; every layer below speaks nothing else.
+
+pub mod id;
+pub mod limits;
+pub mod time;
+
+pub mod table;
+
+pub mod entry;
+pub mod error;
+pub mod kv;
+pub mod strings;
+
+pub use entry::{Command, Entry, Outcome, Rejected};
+pub use error::{Actor, RequestError};
+pub use id::{Epoch, LogIndex, NodeId, RequestId, ServiceId, ShardId, Slot, TableId};
+pub use table::{Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions};
+pub use time::{Clock, NodeClock, Timestamp};

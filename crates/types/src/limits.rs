@@ -1,0 +1,76 @@
+//! Every limit that a client can meet, with its unit. ARCHITECTURE.md says what the
+//! client sees at each.
+
+use std::time::Duration;
+
+/// The longest key of a row, in bytes.
+pub const KEY_BYTES_MAX: usize = 65_535;
+/// The longest value of a row, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 << 20;
+/// The most commands in one atomic batch.
+pub const BATCH_COMMANDS_MAX: usize = 100_000;
+/// The most bytes of keys and values in one atomic batch.
+pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// The longest name of a table, in bytes.
+pub const TABLE_NAME_BYTES_MAX: usize = 128;
+/// The most tables of a cluster.
+pub const TABLES_MAX: usize = 10_000;
+
+/// Rows of a scan page or history page if the client does not say.
+pub const PAGE_ROWS_DEFAULT: usize = 1_000;
+/// The most rows of one page.
+pub const PAGE_ROWS_MAX: usize = 100_000;
+/// The bytes of keys and values after which a page ends, even below its row limit.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// The most keys of one multi-get.
+pub const MULTI_GET_KEYS_MAX: usize = 100_000;
+
+/// Commands that may wait for one shard's log before clients hear `Busy`.
+pub const PROPOSALS_WAITING_MAX: usize = 65_536;
+/// Bytes of commands that may wait on a node before clients hear `Busy`.
+pub const PROPOSAL_BYTES_WAITING_MAX: usize = 256 << 20;
+/// Commands that one entry carries at most.
+pub const ENTRY_COMMANDS_MAX: usize = 4_096;
+/// Bytes after which an entry is closed.
+pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+
+/// How long a shard remembers the reply to a request id.
+pub const REQUEST_ID_REMEMBERED: Duration = Duration::from_secs(15 * 60);
+/// The most request ids that one shard remembers; the oldest go first.
+pub const REQUEST_IDS_PER_SHARD_MAX: usize = 1_000_000;
+
+/// The most shards of a node's first start.
+pub const SHARDS_MAX: u32 = 1_024;
+/// The shards of a cluster if `--shards` does not say.
+pub const SHARDS_DEFAULT: u32 = 8;
+
+/// Connections per front end.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Arguments of one RESP command.
+pub const RESP_ARGUMENTS_MAX: usize = 1_048_576;
+/// The longest argument of a RESP command, in bytes (Redis's `proto-max-bulk-len`).
+pub const RESP_BULK_BYTES_MAX: usize = 512 << 20;
+/// The longest inline command or protocol line, in bytes.
+pub const RESP_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Pipelined commands of one connection that are in flight together.
+pub const RESP_PIPELINE_COMMANDS_MAX: usize = 1_024;
+/// SCAN cursors that a node remembers; the least recently used go first.
+pub const RESP_CURSORS_MAX: usize = 65_536;
+/// The longest body of a gRPC message or a REST request, in bytes.
+pub const HTTP_BODY_BYTES_MAX: usize = 72 << 20;
+/// How long a request may take if its client does not say.
+pub const REQUEST_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a node waits for requests in flight when it shuts down.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Free disk space below which a node refuses writes, in bytes.
+pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
+/// The memory budget if `--memory` does not say, in bytes.
+pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// The smallest memory budget, in bytes.
+pub const MEMORY_BYTES_MIN: usize = 64 << 20;
+
+const _: () = assert!(VALUE_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX < HTTP_BODY_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
+const _: () = assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);

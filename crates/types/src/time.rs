@@ -1,0 +1,224 @@
+//! Instants, and the node's clock that never runs backwards.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// An instant: microseconds since 1970-01-01T00:00:00Z, negative before it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The earliest instant there is.
+    pub const MIN: Self = Self(i64::MIN);
+    /// The latest instant there is.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// From microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// From milliseconds since the Unix epoch; `None` if that is out of range.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Option<Self> {
+        match millis.checked_mul(1_000) {
+            Some(micros) => Some(Self(micros)),
+            None => None,
+        }
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Milliseconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// This instant plus a duration, the latest instant if that is out of range.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// This instant minus a duration, the earliest instant if that is out of range.
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+
+    /// The instant one microsecond later.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}µs", self.0)
+    }
+}
+
+/// Where time comes from. Injected, so that tests decide what time it is.
+pub trait Clock: Send + Sync + 'static {
+    /// What the time is now. May jump in either direction.
+    fn wall(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn wall(&self) -> Timestamp {
+        let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => {
+                i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |micros| -micros)
+            }
+        };
+        Timestamp::from_micros(micros)
+    }
+}
+
+/// A clock that a test sets by hand.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.as_micros()))
+    }
+
+    /// Sets the time, forwards or backwards.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Moves the time forwards.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.wall().saturating_add(by));
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The node's clock: follows the wall clock but never runs backwards.
+///
+/// Entries are stamped and reads judge expiry by this one clock. A read that saw a row
+/// expired at `t` is therefore followed only by entries stamped later than `t`: no write
+/// can bring back what a reader saw gone.
+pub struct NodeClock {
+    source: Box<dyn Clock>,
+    latest: AtomicI64,
+}
+
+impl NodeClock {
+    /// A clock over `source` that starts no earlier than `floor`, the latest instant that
+    /// this node's shards have seen before.
+    #[must_use]
+    pub fn new(source: Box<dyn Clock>, floor: Timestamp) -> Self {
+        Self {
+            source,
+            latest: AtomicI64::new(floor.as_micros()),
+        }
+    }
+
+    /// The present instant; never earlier than one that was returned before.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let wall = self.source.wall().as_micros();
+        let before = self.latest.fetch_max(wall, Ordering::SeqCst);
+        Timestamp(before.max(wall))
+    }
+
+    /// An instant later than every one returned before, followed by `reserved` more that
+    /// no later call returns: one for each command of an entry.
+    #[must_use]
+    pub fn stamp(&self, reserved: u32) -> Timestamp {
+        let wall = self.source.wall().as_micros();
+        let mut latest = self.latest.load(Ordering::SeqCst);
+        loop {
+            let first = wall.max(latest.saturating_add(1));
+            let last = first.saturating_add(i64::from(reserved));
+            match self.latest.compare_exchange_weak(
+                latest,
+                last,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return Timestamp(first),
+                Err(actual) => latest = actual,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for NodeClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeClock")
+            .field("latest", &self.latest)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    struct Shared(Arc<ManualClock>);
+    impl Clock for Shared {
+        fn wall(&self) -> Timestamp {
+            self.0.wall()
+        }
+    }
+
+    #[test]
+    fn the_node_clock_stands_still_while_the_wall_clock_is_behind() {
+        let wall = Arc::new(ManualClock::new(Timestamp::from_micros(1_000)));
+        let clock = NodeClock::new(Box::new(Shared(wall.clone())), Timestamp::MIN);
+        assert_eq!(clock.now().as_micros(), 1_000);
+        wall.set(Timestamp::from_micros(10));
+        assert_eq!(clock.now().as_micros(), 1_000);
+        wall.set(Timestamp::from_micros(2_000));
+        assert_eq!(clock.now().as_micros(), 2_000);
+    }
+
+    #[test]
+    fn stamps_are_later_than_every_read_and_leave_room_for_their_commands() {
+        let wall = Arc::new(ManualClock::new(Timestamp::from_micros(1_000)));
+        let clock = NodeClock::new(Box::new(Shared(wall)), Timestamp::from_micros(5_000));
+        assert_eq!(clock.now().as_micros(), 5_000);
+        assert_eq!(clock.stamp(3).as_micros(), 5_001);
+        assert_eq!(clock.stamp(0).as_micros(), 5_005);
+    }
+
+    #[test]
+    fn milliseconds_round_down_before_the_epoch_too() {
+        assert_eq!(Timestamp::from_micros(-1).as_millis(), -1);
+        assert_eq!(Timestamp::from_micros(1_999).as_millis(), 1);
+        assert_eq!(Timestamp::from_millis(i64::MAX), None);
+    }
+}
