@@ -7,21 +7,25 @@
 
 pub mod config;
 pub mod node;
+pub mod open;
 pub mod status;
 
 mod catalog;
+mod check;
 mod directory;
 mod health;
 mod machine;
 mod maintenance;
 mod read;
 mod scan;
+mod strings;
 mod write;
 
 pub use breccia_replication::FsyncPolicy;
 pub use breccia_ring::Placement;
 pub use config::{NodeConfig, Storage};
 pub use directory::DirectoryError;
-pub use node::{Node, OpenError};
+pub use node::Node;
+pub use open::OpenError;
 pub use status::{Finding, NodeMetrics, NodeStatus, Severity, ShardStatus};
-pub use write::StringsInFlight;
+pub use strings::StringsInFlight;

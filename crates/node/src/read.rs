@@ -3,13 +3,13 @@
 use breccia_ring::slot_of;
 use breccia_store::{Lookup, StoreError, StoredRow, TableReader, key, row};
 use breccia_types::kv::{History, Row, Version};
-use breccia_types::limits::{KEY_BYTES_MAX, MULTI_GET_KEYS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
+use breccia_types::limits::{MULTI_GET_KEYS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use breccia_types::table::RowKind;
 use breccia_types::{RequestError, Slot, Table, Timestamp};
 use bytes::Bytes;
 
+use crate::check::{check_key, needs};
 use crate::node::{Node, Shard};
-use crate::write::needs;
 
 impl Node {
     /// The row with this key, in a versioned table its newest version.
@@ -128,13 +128,6 @@ impl Node {
         })
         .await
     }
-}
-
-pub(crate) const fn check_key(key: &[u8]) -> Result<(), RequestError> {
-    if key.len() > KEY_BYTES_MAX {
-        return Err(RequestError::KeyTooLong { bytes: key.len() });
-    }
-    Ok(())
 }
 
 /// How many rows a page may have if the client asks for `limit`; 0 is "did not say".

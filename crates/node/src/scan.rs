@@ -11,9 +11,9 @@ use breccia_types::{RequestError, Slot, Table, Timestamp};
 use bytes::Bytes;
 use rand::seq::{IteratorRandom, SliceRandom};
 
+use crate::check::{check_key, needs};
 use crate::node::{Inner, Node, Shard};
-use crate::read::{check_key, page_rows};
-use crate::write::needs;
+use crate::read::page_rows;
 
 impl Node {
     /// A page of rows in key order over all shards. The page sees each shard at one moment,
