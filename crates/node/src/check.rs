@@ -130,6 +130,9 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
             check_state(table, operand)
         }
         KvWrite::DeleteRange { from, to, .. } => {
+            if table.options.kind.row_kind() == RowKind::Versioned {
+                return needs(table, RowKind::Plain, "deleting a range");
+            }
             check_key(from)?;
             to.as_ref().map_or(Ok(()), |to| check_key(to))
         }

@@ -301,6 +301,12 @@ async fn what_a_kind_of_table_lacks_is_refused_by_name() {
         "{garbage:?}"
     );
     assert!(node.get_as_of(&plain, b"k", Timestamp::MIN).await.is_err());
+    let range = KvWrite::DeleteRange {
+        table: versioned.to_ref(),
+        from: Bytes::new(),
+        to: None,
+    };
+    is_wrong(node.write(&versioned, range, None).await);
 }
 
 #[tokio::test]

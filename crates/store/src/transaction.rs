@@ -138,6 +138,10 @@ impl<'a> Transaction<'a> {
 
     /// Removes all rows with `from <= key < to`, all versions included.
     ///
+    /// In a versioned table only to remove all of a table that is gone for good: compaction
+    /// counts versions that a range deletion covers but has not reached yet, and would drop
+    /// too much of what is written to the range later.
+    ///
     /// # Errors
     /// None today; a store may refuse later.
     pub fn delete_range(

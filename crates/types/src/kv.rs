@@ -47,8 +47,8 @@ pub enum KvWrite {
         /// As in `Put`.
         version: Option<Timestamp>,
     },
-    /// Removes every row of this shard with `from <= key < to`, history included. The one
-    /// command that is not bound to a slot: the node sends it to each shard.
+    /// Removes every row of this shard with `from <= key < to`. Not for versioned tables.
+    /// The one command that is not bound to a slot: the node sends it to each shard.
     DeleteRange {
         /// The table.
         table: TableRef,
