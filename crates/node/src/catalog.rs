@@ -180,8 +180,12 @@ impl Catalog {
         let mut record = self.record.lock();
         let mut changed = record.clone();
         edit(&mut changed)?;
-        write_record(self.engine.as_ref(), &changed).map_err(|error| RequestError::Storage {
-            reason: error.to_string(),
+        write_record(self.engine.as_ref(), &changed).map_err(|error| {
+            let reason = error.to_string();
+            match error {
+                StoreError::DiskFull { .. } => RequestError::ReadOnly { reason },
+                _ => RequestError::Storage { reason },
+            }
         })?;
         *record = changed;
         self.publish(&record);

@@ -50,6 +50,12 @@ impl NodeHealth {
         self.closing.load(Ordering::SeqCst)
     }
 
+    /// Whether the node waits for room on the disk, and for nothing else.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.failed.load().is_none() && self.read_only.load().is_some()
+    }
+
+    /// Why the node takes no writes, if it takes none.
     pub(crate) fn read_only(&self) -> Option<String> {
         let failed = self.failed.load_full();
         failed

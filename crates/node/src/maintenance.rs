@@ -112,7 +112,7 @@ impl Watch {
                 path.display(),
                 self.disk_reserve_bytes
             ));
-        } else if self.health.read_only().is_some() {
+        } else if self.health.waits_for_room() {
             match self.engine.recover() {
                 Ok(()) => self.health.clear_read_only(),
                 Err(error) => tracing::warn!(%error, "still read-only"),
