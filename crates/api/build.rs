@@ -13,10 +13,7 @@ const FILES: [&str; 4] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
 
     let set = PathBuf::from(std::env::var("OUT_DIR")?).join("breccia.bin");
     std::fs::write(set, compiler.encode_file_descriptor_set())?;

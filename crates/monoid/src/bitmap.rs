@@ -23,18 +23,11 @@ pub(crate) struct Bitmap {
 impl State for Bitmap {
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError> {
         let text = text.trim_ascii();
-        for word in text
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty())
-        {
+        for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
             self.set.insert(parse_u32(word)?);
         }
         // An operand without integers is a slip, not a set.
-        if text.is_empty() {
-            parse_u32(text).map(drop)
-        } else {
-            Ok(())
-        }
+        if text.is_empty() { parse_u32(text).map(drop) } else { Ok(()) }
     }
 
     fn absorb(&mut self, body: &[u8]) -> Result<(), StateError> {
@@ -42,9 +35,7 @@ impl State for Bitmap {
             return Ok(());
         }
         if !body.starts_with(&COOKIE_WITHOUT_RUNS) {
-            return Err(StateError::Invalid {
-                part: "kind of bitmap",
-            });
+            return Err(StateError::Invalid { part: "kind of bitmap" });
         }
         let mut rest = body;
         let other = RoaringBitmap::deserialize_from(&mut rest)

@@ -14,11 +14,7 @@ pub(crate) struct Count {
 
 impl State for Count {
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError> {
-        let times = if text.trim_ascii().is_empty() {
-            1
-        } else {
-            parse_u64(text)?
-        };
+        let times = if text.trim_ascii().is_empty() { 1 } else { parse_u64(text)? };
         self.count = self.count.saturating_add(times);
         Ok(())
     }

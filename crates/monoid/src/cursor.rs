@@ -14,10 +14,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], StateError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(bytes)
-            .ok_or(StateError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(StateError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
@@ -118,16 +115,7 @@ mod tests {
 
     #[test]
     fn a_varint_survives_its_bytes() {
-        for number in [
-            0,
-            1,
-            127,
-            128,
-            300,
-            u64::from(u32::MAX),
-            u64::MAX - 1,
-            u64::MAX,
-        ] {
+        for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, number);
             let mut cursor = Cursor::new(&bytes);

@@ -50,11 +50,7 @@ impl LgK {
     /// `None` outside [`LG_K_MIN`] to [`LG_K_MAX`].
     #[must_use]
     pub const fn new(lg_k: u8) -> Option<Self> {
-        if lg_k >= LG_K_MIN && lg_k <= LG_K_MAX {
-            Some(Self(lg_k))
-        } else {
-            None
-        }
+        if lg_k >= LG_K_MIN && lg_k <= LG_K_MAX { Some(Self(lg_k)) } else { None }
     }
 
     /// The logarithm.
@@ -73,11 +69,7 @@ impl LgK {
     #[must_use]
     pub const fn coupons_max(self) -> usize {
         // Where the library itself goes over from its list or hash set to registers.
-        if self.0 < 8 {
-            7
-        } else {
-            3 * self.registers() / 32
-        }
+        if self.0 < 8 { 7 } else { 3 * self.registers() / 32 }
     }
 
     /// One standard error of an estimate from registers.
@@ -120,9 +112,7 @@ fn coupon(item: &[u8]) -> u32 {
     };
     sketch.update(raw_bytes::from_slice(item));
     let bytes = sketch.serialize();
-    let coupon = bytes
-        .get(LIST_PREAMBLE_BYTES..)
-        .and_then(|coupons| coupons.first_chunk());
+    let coupon = bytes.get(LIST_PREAMBLE_BYTES..).and_then(|coupons| coupons.first_chunk());
     coupon.copied().map_or(0, u32::from_le_bytes)
 }
 
@@ -142,10 +132,7 @@ fn raise(registers: &mut [u8], coupon: u32) {
 
 impl DistinctItems {
     pub(crate) const fn new(lg_k: LgK) -> Self {
-        Self {
-            lg_k,
-            seen: Seen::Coupons(BTreeSet::new()),
-        }
+        Self { lg_k, seen: Seen::Coupons(BTreeSet::new()) }
     }
 
     fn add_coupon(&mut self, coupon: u32) {
@@ -178,9 +165,7 @@ impl DistinctItems {
     fn absorb_coupons(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let (coupons, rest) = bytes.as_chunks();
         if !rest.is_empty() || coupons.len() > self.lg_k.coupons_max() {
-            return Err(StateError::Invalid {
-                part: "number of coupons",
-            });
+            return Err(StateError::Invalid { part: "number of coupons" });
         }
         for coupon in coupons {
             let coupon = u32::from_le_bytes(*coupon);
@@ -225,9 +210,7 @@ impl State for DistinctItems {
         match cursor.u8()? {
             COUPONS => self.absorb_coupons(cursor.rest()),
             REGISTERS => self.absorb_registers(cursor.rest()),
-            _ => Err(StateError::Invalid {
-                part: "form of hll",
-            }),
+            _ => Err(StateError::Invalid { part: "form of hll" }),
         }
     }
 
@@ -254,10 +237,7 @@ impl State for DistinctItems {
             Seen::Coupons(_) => COUPON_RELATIVE_ERROR,
             Seen::Registers(_) => self.lg_k.relative_error(),
         };
-        Presented::Distinct(Distinct {
-            estimate: self.estimate().round() as u64,
-            relative_error,
-        })
+        Presented::Distinct(Distinct { estimate: self.estimate().round() as u64, relative_error })
     }
 }
 
@@ -286,16 +266,7 @@ mod library {
         let mut bytes = if list {
             let state = u8::try_from(count).unwrap_or(u8::MAX);
             let mode = TYPE_HLL_8 | MODE_LIST;
-            vec![
-                2,
-                SERIAL_VERSION,
-                FAMILY_HLL,
-                lg_k.get(),
-                LIST_LG,
-                FLAG_COMPACT,
-                state,
-                mode,
-            ]
+            vec![2, SERIAL_VERSION, FAMILY_HLL, lg_k.get(), LIST_LG, FLAG_COMPACT, state, mode]
         } else {
             // The smallest table that is at most three quarters full.
             let mut lg = SET_LG_MIN;
@@ -303,16 +274,7 @@ mod library {
                 lg += 1;
             }
             let mode = TYPE_HLL_8 | MODE_SET;
-            vec![
-                3,
-                SERIAL_VERSION,
-                FAMILY_HLL,
-                lg_k.get(),
-                lg,
-                FLAG_COMPACT,
-                0,
-                mode,
-            ]
+            vec![3, SERIAL_VERSION, FAMILY_HLL, lg_k.get(), lg, FLAG_COMPACT, 0, mode]
         };
         if !list {
             bytes.extend(count.to_le_bytes());
@@ -325,23 +287,10 @@ mod library {
     pub(super) fn registers(lg_k: LgK, registers: &[u8]) -> Vec<u8> {
         let flags = FLAG_COMPACT | FLAG_OUT_OF_ORDER;
         let mode = TYPE_HLL_8 | MODE_REGISTERS;
-        let mut bytes = vec![
-            10,
-            SERIAL_VERSION,
-            FAMILY_HLL,
-            lg_k.get(),
-            0,
-            flags,
-            0,
-            mode,
-        ];
+        let mut bytes = vec![10, SERIAL_VERSION, FAMILY_HLL, lg_k.get(), 0, flags, 0, mode];
         let sum_of_powers = |from: u8, below: u8| -> f64 {
-            let values = registers
-                .iter()
-                .filter(|value| (from..below).contains(value));
-            values
-                .map(|value| 1.0 / (1u64 << (value & 63)) as f64)
-                .sum()
+            let values = registers.iter().filter(|value| (from..below).contains(value));
+            values.map(|value| 1.0 / (1u64 << (value & 63)) as f64).sum()
         };
         let zeros = registers.iter().filter(|value| **value == 0).count();
         bytes.extend(0.0f64.to_le_bytes());
@@ -371,10 +320,7 @@ mod tests {
                 theirs.update(raw_bytes::from_slice(name.as_bytes()));
                 if item < 100 || item % 997 == 0 {
                     let (a, b) = (ours.estimate(), theirs.composite_estimate());
-                    assert!(
-                        (a - b).abs() <= b * 1e-9,
-                        "lgK {lg_k}, {item} items: {a} and {b}"
-                    );
+                    assert!((a - b).abs() <= b * 1e-9, "lgK {lg_k}, {item} items: {a} and {b}");
                 }
             }
         }

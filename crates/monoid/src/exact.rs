@@ -64,11 +64,7 @@ pub(crate) fn decompose(number: f64) -> Decomposed {
     };
     // At most 0x7fe, which fits every usize.
     let shift = usize::try_from(shift).unwrap_or_default();
-    Decomposed {
-        significand,
-        shift,
-        negative: number.is_sign_negative(),
-    }
+    Decomposed { significand, shift, negative: number.is_sign_negative() }
 }
 
 impl<const L: usize> Default for Exact<L> {
@@ -82,11 +78,7 @@ impl<const L: usize> Exact<L> {
     pub(crate) fn add(&mut self, magnitude: u128, shift: usize, negative: bool) {
         let bits = shift % LIMB_BITS;
         let shifted = magnitude << bits;
-        let above = if bits == 0 {
-            0
-        } else {
-            magnitude >> (128 - bits)
-        };
+        let above = if bits == 0 { 0 } else { magnitude >> (128 - bits) };
         let parts = [low_limb(shifted), high_limb(shifted), low_limb(above)];
         let limbs = self.limbs.iter_mut().skip(shift / LIMB_BITS);
         if negative {
@@ -105,9 +97,7 @@ impl<const L: usize> Exact<L> {
     }
 
     pub(crate) fn is_negative(&self) -> bool {
-        self.limbs
-            .last()
-            .is_some_and(|top| top >> (LIMB_BITS - 1) == 1)
+        self.limbs.last().is_some_and(|top| top >> (LIMB_BITS - 1) == 1)
     }
 
     fn magnitude(&self) -> [u64; L] {
@@ -143,18 +133,11 @@ impl<const L: usize> Exact<L> {
         let invalid = || StateError::Invalid { part: "exact sum" };
         let zeros = cursor.length()?;
         let length = cursor.length()?;
-        if zeros
-            .checked_add(length)
-            .is_none_or(|end| end > L * LIMB_BYTES)
-        {
+        if zeros.checked_add(length).is_none_or(|end| end > L * LIMB_BYTES) {
             return Err(invalid());
         }
         let bytes = cursor.take(length)?;
-        let sign = if bytes.last().is_some_and(|top| *top >= 0x80) {
-            0xff
-        } else {
-            0
-        };
+        let sign = if bytes.last().is_some_and(|top| *top >= 0x80) { 0xff } else { 0 };
         let mut all = iter::repeat_n(0, zeros).chain(bytes.iter().copied());
         let mut other = Self::default();
         for limb in &mut other.limbs {
@@ -197,38 +180,26 @@ impl<const L: usize> Exact<L> {
         let magnitude = self.magnitude();
         let top = magnitude.iter().rposition(|limb| *limb != 0).unwrap_or(0);
         let limb = |index: Option<usize>| {
-            index
-                .and_then(|index| magnitude.get(index))
-                .copied()
-                .unwrap_or(0)
+            index.and_then(|index| magnitude.get(index)).copied().unwrap_or(0)
         };
         let zeros = limb(Some(top)).leading_zeros();
         let sign = if self.is_negative() { -1.0 } else { 1.0 };
         if top == 0 {
             let significand = sign * limb(Some(0)) as f64;
-            return Rounded {
-                significand,
-                exponent: unit_log2,
-            };
+            return Rounded { significand, exponent: unit_log2 };
         }
         // The 64 bits from the highest one bit down, and whether any bit below them is set.
         let below = limb(top.checked_sub(1));
         let window = u128::from(limb(Some(top))) << LIMB_BITS | u128::from(below);
         let head = high_limb(window << zeros);
         let tail = low_limb(window << zeros) != 0
-            || magnitude
-                .iter()
-                .take(top.saturating_sub(1))
-                .any(|limb| *limb != 0);
+            || magnitude.iter().take(top.saturating_sub(1)).any(|limb| *limb != 0);
         // An odd lowest bit stands for the tail: `as f64` rounds the 64 bits to 53, and this
         // bit decides only what would otherwise be a tie.
         let significand = sign * (head | u64::from(tail)) as f64;
         let shift = i32::try_from(top * LIMB_BITS).unwrap_or(i32::MAX);
         let exponent = unit_log2 + shift - i32::try_from(zeros).unwrap_or(0);
-        Rounded {
-            significand,
-            exponent,
-        }
+        Rounded { significand, exponent }
     }
 }
 
@@ -241,19 +212,13 @@ pub(crate) struct Rounded {
 
 impl Rounded {
     pub(crate) fn divide(self, count: u64) -> Self {
-        Self {
-            significand: self.significand / count as f64,
-            ..self
-        }
+        Self { significand: self.significand / count as f64, ..self }
     }
 
     /// The number, infinite if it is outside `f64`.
     pub(crate) fn to_f64(self) -> f64 {
         const STEP: i32 = 1000;
-        let Self {
-            mut significand,
-            mut exponent,
-        } = self;
+        let Self { mut significand, mut exponent } = self;
         while exponent > STEP {
             significand *= power_of_two(STEP);
             exponent -= STEP;
@@ -302,10 +267,7 @@ fn subtract_limbs<'a>(limbs: impl Iterator<Item = &'a mut u64>, parts: impl Iter
 /// `limbs += factor * by`, as far as `limbs` reach.
 fn multiply_add(limbs: &mut [u64], factor: &[u64], by: u64) {
     let mut carry = 0;
-    for (limb, part) in limbs
-        .iter_mut()
-        .zip(factor.iter().copied().chain(iter::repeat(0)))
-    {
+    for (limb, part) in limbs.iter_mut().zip(factor.iter().copied().chain(iter::repeat(0))) {
         // (2^64 - 1)^2 + 2 (2^64 - 1) = 2^128 - 1: never overflows.
         let wide = u128::from(part) * u128::from(by) + u128::from(*limb) + u128::from(carry);
         *limb = low_limb(wide);

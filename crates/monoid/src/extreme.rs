@@ -28,25 +28,15 @@ pub(crate) struct Extreme<T> {
 
 impl<T: Comparable> Extreme<T> {
     pub(crate) const fn min() -> Self {
-        Self {
-            better: Ordering::Less,
-            best: None,
-        }
+        Self { better: Ordering::Less, best: None }
     }
 
     pub(crate) const fn max() -> Self {
-        Self {
-            better: Ordering::Greater,
-            best: None,
-        }
+        Self { better: Ordering::Greater, best: None }
     }
 
     fn offer(&mut self, value: T) {
-        if self
-            .best
-            .as_ref()
-            .is_none_or(|best| value.cmp(best) == self.better)
-        {
+        if self.best.as_ref().is_none_or(|best| value.cmp(best) == self.better) {
             self.best = Some(value);
         }
     }
@@ -64,9 +54,7 @@ impl<T: Comparable> State for Extreme<T> {
             return Ok(());
         }
         if cursor.u8()? != PRESENT {
-            return Err(StateError::Invalid {
-                part: "presence of a value",
-            });
+            return Err(StateError::Invalid { part: "presence of a value" });
         }
         self.offer(T::decode(cursor)?);
         Ok(())
@@ -150,10 +138,7 @@ impl Comparable for Float {
 impl Comparable for Vec<u8> {
     fn parse(text: &[u8]) -> Result<Self, OperandError> {
         if text.len() > VALUE_BYTES_MAX {
-            return Err(OperandError::TooLong {
-                bytes: text.len(),
-                bytes_max: VALUE_BYTES_MAX,
-            });
+            return Err(OperandError::TooLong { bytes: text.len(), bytes_max: VALUE_BYTES_MAX });
         }
         Ok(text.to_vec())
     }
@@ -161,9 +146,7 @@ impl Comparable for Vec<u8> {
     fn decode(cursor: Cursor<'_>) -> Result<Self, StateError> {
         let value = cursor.rest();
         if value.len() > VALUE_BYTES_MAX {
-            return Err(StateError::Invalid {
-                part: "length of a value",
-            });
+            return Err(StateError::Invalid { part: "length of a value" });
         }
         Ok(value.to_vec())
     }

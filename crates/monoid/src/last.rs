@@ -19,10 +19,7 @@ impl Last {
             (last.timestamp_micros, last.value.as_slice()) < (timestamp_micros, value)
         });
         if later {
-            self.last = Some(LastValue {
-                timestamp_micros,
-                value: value.to_vec(),
-            });
+            self.last = Some(LastValue { timestamp_micros, value: value.to_vec() });
         }
     }
 }
@@ -31,10 +28,7 @@ impl State for Last {
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError> {
         let (timestamp, value) = split(text, "timestamp_micros value")?;
         if value.len() > VALUE_BYTES_MAX {
-            return Err(OperandError::TooLong {
-                bytes: value.len(),
-                bytes_max: VALUE_BYTES_MAX,
-            });
+            return Err(OperandError::TooLong { bytes: value.len(), bytes_max: VALUE_BYTES_MAX });
         }
         self.offer(parse_i64(timestamp)?, value);
         Ok(())
@@ -48,9 +42,7 @@ impl State for Last {
         let timestamp_micros = cursor.i64()?;
         let value = cursor.rest();
         if value.len() > VALUE_BYTES_MAX {
-            return Err(StateError::Invalid {
-                part: "length of a value",
-            });
+            return Err(StateError::Invalid { part: "length of a value" });
         }
         self.offer(timestamp_micros, value);
         Ok(())

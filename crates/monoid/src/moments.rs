@@ -48,11 +48,7 @@ impl Moments {
         if spread.is_negative() {
             return 0.0;
         }
-        spread
-            .round(SQUARES_UNIT_LOG2)
-            .divide(self.count)
-            .divide(by)
-            .to_f64()
+        spread.round(SQUARES_UNIT_LOG2).divide(self.count).divide(by).to_f64()
     }
 }
 

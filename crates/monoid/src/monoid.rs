@@ -107,17 +107,11 @@ impl Monoid {
     /// [`OperandError::NotCanonical`].
     pub fn check(&self, encoded: &[u8]) -> Result<(), OperandError> {
         if encoded.len() > STATE_BYTES_MAX {
-            return Err(OperandError::TooLong {
-                bytes: encoded.len(),
-                bytes_max: STATE_BYTES_MAX,
-            });
+            return Err(OperandError::TooLong { bytes: encoded.len(), bytes_max: STATE_BYTES_MAX });
         }
         let (found, body) = tag::decode(encoded)?;
         if found != *self {
-            return Err(OperandError::OtherMonoid {
-                expected: *self,
-                found,
-            });
+            return Err(OperandError::OtherMonoid { expected: *self, found });
         }
         let mut state = self.state();
         state.absorb(body)?;
@@ -141,10 +135,7 @@ impl Monoid {
         for encoded in states {
             let (found, body) = tag::decode(encoded)?;
             if found != *self {
-                return Err(MergeError::Mismatch {
-                    expected: *self,
-                    found,
-                });
+                return Err(MergeError::Mismatch { expected: *self, found });
             }
             accumulator.absorb(body)?;
         }
@@ -158,10 +149,7 @@ impl Monoid {
     pub fn present(&self, encoded: &[u8]) -> Result<Presented, MergeError> {
         let (found, body) = tag::decode(encoded)?;
         if found != *self {
-            return Err(MergeError::Mismatch {
-                expected: *self,
-                found,
-            });
+            return Err(MergeError::Mismatch { expected: *self, found });
         }
         let mut state = self.state();
         state.absorb(body)?;

@@ -85,9 +85,7 @@ impl FromStr for Monoid {
                 .map(Self::Quantiles)
                 .ok_or_else(|| refuse("quantiles", relative_error_form())),
             "bitmap" => plain("bitmap", Self::Bitmap),
-            _ => Err(ParseMonoidError::Unknown {
-                text: text.to_owned(),
-            }),
+            _ => Err(ParseMonoidError::Unknown { text: text.to_owned() }),
         }
     }
 }
@@ -195,10 +193,7 @@ mod tests {
             assert_eq!(text.parse::<Monoid>().unwrap().to_string(), text);
         }
         assert_eq!("hll:12".parse::<Monoid>().unwrap().to_string(), "hll");
-        assert_eq!(
-            "quantiles:0.01".parse::<Monoid>().unwrap().to_string(),
-            "quantiles"
-        );
+        assert_eq!("quantiles:0.01".parse::<Monoid>().unwrap().to_string(), "quantiles");
     }
 
     #[test]
@@ -224,10 +219,7 @@ mod tests {
         ];
         for text in texts {
             let error = text.parse::<Monoid>().unwrap_err().to_string();
-            assert!(
-                error.contains("mean:i64|f64") && error.contains("hll[:LGK]"),
-                "{error}"
-            );
+            assert!(error.contains("mean:i64|f64") && error.contains("hll[:LGK]"), "{error}");
         }
     }
 }

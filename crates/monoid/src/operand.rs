@@ -76,10 +76,7 @@ pub enum OperandError {
 /// The beginning of a text, for an error.
 pub(crate) fn quote(text: &[u8]) -> String {
     let bytes = text.get(..QUOTED_CHARS_MAX * 4).unwrap_or(text);
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .take(QUOTED_CHARS_MAX)
-        .collect()
+    String::from_utf8_lossy(bytes).chars().take(QUOTED_CHARS_MAX).collect()
 }
 
 fn parse<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
@@ -97,11 +94,7 @@ pub(crate) fn parse_i64(text: &[u8]) -> Result<i64, OperandError> {
 
 /// An integer from 0.
 pub(crate) fn parse_u64(text: &[u8]) -> Result<u64, OperandError> {
-    let refuse = || OperandError::NotAnInteger {
-        text: quote(text),
-        min: 0,
-        max: u64::MAX,
-    };
+    let refuse = || OperandError::NotAnInteger { text: quote(text), min: 0, max: u64::MAX };
     parse(text).ok_or_else(refuse)
 }
 
@@ -128,14 +121,8 @@ pub(crate) fn split<'a>(
     text: &'a [u8],
     form: &'static str,
 ) -> Result<(&'a [u8], &'a [u8]), OperandError> {
-    let missing = || OperandError::MissingPart {
-        text: quote(text),
-        form,
-    };
-    let space = text
-        .iter()
-        .position(|byte| *byte == b' ')
-        .ok_or_else(missing)?;
+    let missing = || OperandError::MissingPart { text: quote(text), form };
+    let space = text.iter().position(|byte| *byte == b' ').ok_or_else(missing)?;
     let (first, rest) = text.split_at_checked(space).ok_or_else(missing)?;
     Ok((first, rest.get(1..).unwrap_or_default()))
 }

@@ -231,10 +231,7 @@ impl QuantilesValue {
         for (name, value) in &self.quantiles {
             object.insert((*name).to_owned(), float_to_json(*value));
         }
-        object.insert(
-            "relative_error".to_owned(),
-            float_to_json(self.relative_error),
-        );
+        object.insert("relative_error".to_owned(), float_to_json(self.relative_error));
         Value::Object(object)
     }
 }

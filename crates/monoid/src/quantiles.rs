@@ -83,9 +83,7 @@ impl RelativeError {
 
 impl Default for RelativeError {
     fn default() -> Self {
-        Self {
-            parts_per_million: 10_000,
-        }
+        Self { parts_per_million: 10_000 }
     }
 }
 
@@ -112,10 +110,7 @@ impl Bins {
         let mut key = -KEY_MAX;
         for _ in 0..cursor.varint()? {
             let distance = i32::try_from(cursor.varint()?).map_err(|_| invalid())?;
-            key = key
-                .checked_add(distance)
-                .filter(|k| *k <= KEY_MAX)
-                .ok_or_else(invalid)?;
+            key = key.checked_add(distance).filter(|k| *k <= KEY_MAX).ok_or_else(invalid)?;
             match cursor.varint()? {
                 0 => return Err(invalid()),
                 count => self.add(key, count),
@@ -171,10 +166,7 @@ impl Quantiles {
         self.range = Some((least.min(min), greatest.max(max)));
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below KEY_MAX for every f64"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "below KEY_MAX for every f64")]
     fn key(&self, magnitude: f64) -> i32 {
         (magnitude.ln() / self.ln_base).ceil() as i32
     }
@@ -192,17 +184,9 @@ impl Quantiles {
     /// The operand at a position in the order of all, within the relative error.
     fn at(&self, position: u128) -> f64 {
         // From the most negative: the greatest magnitude first.
-        let negative = self
-            .negative
-            .counts
-            .iter()
-            .rev()
-            .map(|(key, count)| (-self.middle(*key), *count));
-        let positive = self
-            .positive
-            .counts
-            .iter()
-            .map(|(key, count)| (self.middle(*key), *count));
+        let negative =
+            self.negative.counts.iter().rev().map(|(key, count)| (-self.middle(*key), *count));
+        let positive = self.positive.counts.iter().map(|(key, count)| (self.middle(*key), *count));
         let mut passed = 0;
         for (value, count) in negative.chain([(0.0, self.zeros)]).chain(positive) {
             passed += u128::from(count);
@@ -272,10 +256,7 @@ impl State for Quantiles {
 
     fn present(&self) -> Presented {
         let quantiles = self.range.map_or_else(Vec::new, |range| {
-            PRESENTED
-                .iter()
-                .map(|(name, q)| (*name, self.quantile(*q, range)))
-                .collect()
+            PRESENTED.iter().map(|(name, q)| (*name, self.quantile(*q, range))).collect()
         });
         Presented::Quantiles(QuantilesValue {
             count: u64::try_from(self.count()).unwrap_or(u64::MAX),

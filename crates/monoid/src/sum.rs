@@ -58,11 +58,7 @@ impl Infinities {
     /// Notes the number if it is infinite, and says whether it was.
     pub(crate) fn note(&mut self, number: f64) -> bool {
         if number.is_infinite() {
-            self.bits |= if number > 0.0 {
-                Self::POSITIVE
-            } else {
-                Self::NEGATIVE
-            };
+            self.bits |= if number > 0.0 { Self::POSITIVE } else { Self::NEGATIVE };
         }
         number.is_infinite()
     }
@@ -103,8 +99,7 @@ impl FloatSum {
     pub(crate) fn add(&mut self, number: f64) {
         if !self.infinities.note(number) {
             let parts = decompose(number);
-            self.finite
-                .add(u128::from(parts.significand), parts.shift, parts.negative);
+            self.finite.add(u128::from(parts.significand), parts.shift, parts.negative);
         }
     }
 

@@ -91,17 +91,13 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<(Monoid, &[u8]), StateError> {
         MOMENTS => Monoid::Moments,
         TOP => TopLength::new(u16::from_le_bytes(cursor.array()?))
             .map(Monoid::Top)
-            .ok_or(StateError::Invalid {
-                part: "length of top",
-            })?,
+            .ok_or(StateError::Invalid { part: "length of top" })?,
         DISTINCT => LgK::new(cursor.u8()?)
             .map(Monoid::Distinct)
             .ok_or(StateError::Invalid { part: "lgK of hll" })?,
         QUANTILES => RelativeError::new(u32::from_le_bytes(cursor.array()?))
             .map(Monoid::Quantiles)
-            .ok_or(StateError::Invalid {
-                part: "relative error of quantiles",
-            })?,
+            .ok_or(StateError::Invalid { part: "relative error of quantiles" })?,
         BITMAP => Monoid::Bitmap,
         id => return Err(StateError::UnknownMonoid { id }),
     };

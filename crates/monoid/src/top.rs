@@ -22,11 +22,7 @@ impl TopLength {
     /// `None` outside 1 to [`TOP_LENGTH_MAX`].
     #[must_use]
     pub const fn new(length: u16) -> Option<Self> {
-        if length >= 1 && length <= TOP_LENGTH_MAX {
-            Some(Self(length))
-        } else {
-            None
-        }
+        if length >= 1 && length <= TOP_LENGTH_MAX { Some(Self(length)) } else { None }
     }
 
     /// The number of items.
@@ -54,10 +50,7 @@ pub(crate) struct Top {
 
 impl Top {
     pub(crate) fn new(length: TopLength) -> Self {
-        Self {
-            length: usize::from(length.get()),
-            scores: BTreeMap::new(),
-        }
+        Self { length: usize::from(length.get()), scores: BTreeMap::new() }
     }
 
     fn offer(&mut self, score: f64, item: &[u8]) {
@@ -69,21 +62,15 @@ impl Top {
         }
         // Sorting once per K new items keeps memory at 2K items and the cost per item low.
         if self.scores.len() > 2 * self.length {
-            self.scores = self
-                .best()
-                .into_iter()
-                .map(|(item, score)| (item.to_vec(), score))
-                .collect();
+            self.scores =
+                self.best().into_iter().map(|(item, score)| (item.to_vec(), score)).collect();
         }
     }
 
     /// The best items, best first.
     fn best(&self) -> Vec<(&[u8], f64)> {
-        let mut items: Vec<_> = self
-            .scores
-            .iter()
-            .map(|(item, score)| (item.as_slice(), *score))
-            .collect();
+        let mut items: Vec<_> =
+            self.scores.iter().map(|(item, score)| (item.as_slice(), *score)).collect();
         items.sort_unstable_by(|a, b| compare(*a, *b));
         items.truncate(self.length);
         items
@@ -99,10 +86,7 @@ impl State for Top {
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError> {
         let (score, item) = split(text, "score item")?;
         if item.len() > TOP_ITEM_BYTES_MAX {
-            return Err(OperandError::TooLong {
-                bytes: item.len(),
-                bytes_max: TOP_ITEM_BYTES_MAX,
-            });
+            return Err(OperandError::TooLong { bytes: item.len(), bytes_max: TOP_ITEM_BYTES_MAX });
         }
         self.offer(parse_f64(score)?, item);
         Ok(())
@@ -114,9 +98,7 @@ impl State for Top {
             let score = cursor.f64()?;
             let length = cursor.length()?;
             if length > TOP_ITEM_BYTES_MAX {
-                return Err(StateError::Invalid {
-                    part: "length of an item",
-                });
+                return Err(StateError::Invalid { part: "length of an item" });
             }
             self.offer(score, cursor.take(length)?);
         }
@@ -132,10 +114,7 @@ impl State for Top {
     }
 
     fn present(&self) -> Presented {
-        let scored = |(item, score): (&[u8], f64)| Scored {
-            score,
-            item: item.to_vec(),
-        };
+        let scored = |(item, score): (&[u8], f64)| Scored { score, item: item.to_vec() };
         Presented::Top(self.best().into_iter().map(scored).collect())
     }
 }

@@ -51,10 +51,7 @@ impl Catalog {
         if let Some(asked) = shards
             && asked != record.shards
         {
-            return Err(CatalogError::ShardCount {
-                asked,
-                present: record.shards,
-            });
+            return Err(CatalogError::ShardCount { asked, present: record.shards });
         }
         let catalog = Self {
             tables: ArcSwap::default(),
@@ -80,9 +77,7 @@ impl Catalog {
         tables
             .get(name)
             .cloned()
-            .ok_or_else(|| RequestError::UnknownTable {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| RequestError::UnknownTable { name: name.to_owned() })
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Table>> {
@@ -103,20 +98,14 @@ impl Catalog {
         options.check()?;
         self.change(|record| {
             if record.tables.iter().any(|table| table.name == name) {
-                return Err(RequestError::TableExists {
-                    name: name.to_owned(),
-                });
+                return Err(RequestError::TableExists { name: name.to_owned() });
             }
             if record.tables.len() >= TABLES_MAX {
                 return Err(RequestError::TooManyTables { max: TABLES_MAX });
             }
             let id = record.next_table;
             record.next_table = TableId::new(id.get().saturating_add(1));
-            record.tables.push(Table {
-                id,
-                name: name.to_owned(),
-                options,
-            });
+            record.tables.push(Table { id, name: name.to_owned(), options });
             Ok(())
         })?;
         self.get(name)
@@ -127,22 +116,16 @@ impl Catalog {
         let mut dropped = None;
         self.change(|record| {
             let at = record.tables.iter().position(|table| table.name == name);
-            let at = at.ok_or_else(|| RequestError::UnknownTable {
-                name: name.to_owned(),
-            })?;
+            let at = at.ok_or_else(|| RequestError::UnknownTable { name: name.to_owned() })?;
             let table = record.tables.remove(at);
             if table.id == REDIS_TABLE_ID {
-                return Err(RequestError::TableProtected {
-                    name: name.to_owned(),
-                });
+                return Err(RequestError::TableProtected { name: name.to_owned() });
             }
             record.dropping.push(table.clone());
             dropped = Some(table);
             Ok(())
         })?;
-        dropped.ok_or_else(|| RequestError::Internal {
-            reason: "no table was dropped".into(),
-        })
+        dropped.ok_or_else(|| RequestError::Internal { reason: "no table was dropped".into() })
     }
 
     /// Forgets a dropped table, once no shard holds rows of it. Blocks on the disk.
@@ -162,9 +145,8 @@ impl Catalog {
     ) -> Result<Arc<Table>, RequestError> {
         self.change(|record| {
             let table = record.tables.iter_mut().find(|table| table.name == name);
-            let table = table.ok_or_else(|| RequestError::UnknownTable {
-                name: name.to_owned(),
-            })?;
+            let table =
+                table.ok_or_else(|| RequestError::UnknownTable { name: name.to_owned() })?;
             table.options.columns = columns;
             table.options.key_template = key_template;
             Ok(())
@@ -196,12 +178,9 @@ impl Catalog {
         let versioned = record.tables.iter().filter(|table| {
             table.options.kind == TableKind::Versioned && !table.options.retention.keeps_all()
         });
-        self.rules
-            .replace(versioned.map(|table| (table.id, table.options.retention)));
-        let tables = record
-            .tables
-            .iter()
-            .map(|table| (table.name.clone(), Arc::new(table.clone())));
+        self.rules.replace(versioned.map(|table| (table.id, table.options.retention)));
+        let tables =
+            record.tables.iter().map(|table| (table.name.clone(), Arc::new(table.clone())));
         self.tables.store(Arc::new(tables.collect()));
     }
 }
@@ -248,15 +227,8 @@ fn first_record(shards: u32) -> Record {
 }
 
 fn redis_table() -> Table {
-    let options = TableOptions {
-        partition: Partition::HashTag,
-        ..TableOptions::default()
-    };
-    Table {
-        id: REDIS_TABLE_ID,
-        name: REDIS_TABLE.to_owned(),
-        options,
-    }
+    let options = TableOptions { partition: Partition::HashTag, ..TableOptions::default() };
+    Table { id: REDIS_TABLE_ID, name: REDIS_TABLE.to_owned(), options }
 }
 
 fn read_record(stored: &[u8]) -> Result<Record, CatalogError> {
@@ -264,9 +236,7 @@ fn read_record(stored: &[u8]) -> Result<Record, CatalogError> {
     struct Format {
         format: u32,
     }
-    let damaged = |error: serde_json::Error| CatalogError::Damaged {
-        reason: error.to_string(),
-    };
+    let damaged = |error: serde_json::Error| CatalogError::Damaged { reason: error.to_string() };
     let Format { format } = serde_json::from_slice(stored).map_err(damaged)?;
     if format != FORMAT {
         return Err(CatalogError::Format { found: format });
@@ -275,9 +245,7 @@ fn read_record(stored: &[u8]) -> Result<Record, CatalogError> {
 }
 
 fn write_record(engine: &dyn Engine, record: &Record) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(record).map_err(|error| StoreError::Io {
-        operation: "encode",
-        detail: error.to_string(),
-    })?;
+    let bytes = serde_json::to_vec(record)
+        .map_err(|error| StoreError::Io { operation: "encode", detail: error.to_string() })?;
     engine.put_node_record(RECORD, &bytes)
 }

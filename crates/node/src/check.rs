@@ -31,12 +31,7 @@ pub(crate) fn needs(
         RowKind::Monoid => "monoid",
     };
     let kind = table.options.kind.name();
-    Err(RequestError::WrongKind {
-        table: table.name.clone(),
-        kind,
-        operation,
-        needed,
-    })
+    Err(RequestError::WrongKind { table: table.name.clone(), kind, operation, needed })
 }
 
 /// The slot of a command; all commands of a batch must share it.
@@ -73,26 +68,14 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
             let (commands, bytes) = (writes.len(), write.bytes());
             return Err(RequestError::BatchTooLarge { commands, bytes });
         }
-        if writes
-            .iter()
-            .any(|write| matches!(write, KvWrite::Batch(_)))
-        {
+        if writes.iter().any(|write| matches!(write, KvWrite::Batch(_))) {
             let reason = "batches do not nest".to_owned();
-            return Err(RequestError::InvalidArgument {
-                argument: "batch",
-                reason,
-            });
+            return Err(RequestError::InvalidArgument { argument: "batch", reason });
         }
         return writes.iter().try_for_each(|write| check(table, write));
     }
     match write {
-        KvWrite::Put {
-            key,
-            value,
-            expiry,
-            version,
-            ..
-        } => {
+        KvWrite::Put { key, value, expiry, version, .. } => {
             check_key(key)?;
             check_value(value)?;
             check_expiry(table, *expiry)?;
@@ -107,9 +90,7 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
             }
             check_key(key)
         }
-        KvWrite::CompareAndSet {
-            key, new, expiry, ..
-        } => {
+        KvWrite::CompareAndSet { key, new, expiry, .. } => {
             check_key(key)?;
             if table.options.kind.row_kind() == RowKind::Monoid {
                 return needs(table, RowKind::Plain, "compare-and-set");
@@ -117,12 +98,7 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
             check_expiry(table, *expiry)?;
             new.as_ref().map_or(Ok(()), |new| check_value(new))
         }
-        KvWrite::Merge {
-            key,
-            operand,
-            expiry,
-            ..
-        } => {
+        KvWrite::Merge { key, operand, expiry, .. } => {
             check_key(key)?;
             needs(table, RowKind::Monoid, "merge")?;
             check_expiry(table, *expiry)?;
@@ -156,12 +132,7 @@ fn check_expiry(table: &Table, expiry: Expiry) -> Result<(), RequestError> {
     }
     let kind = table.options.kind.name();
     let table = table.name.clone();
-    Err(RequestError::WrongKind {
-        table,
-        kind,
-        operation: "an expiry per row",
-        needed: "plain",
-    })
+    Err(RequestError::WrongKind { table, kind, operation: "an expiry per row", needed: "plain" })
 }
 
 fn check_state(table: &Table, encoded: &[u8]) -> Result<(), RequestError> {
@@ -170,9 +141,7 @@ fn check_state(table: &Table, encoded: &[u8]) -> Result<(), RequestError> {
     };
     monoid
         .check(encoded)
-        .map_err(|error| RequestError::InvalidOperand {
-            reason: error.to_string(),
-        })
+        .map_err(|error| RequestError::InvalidOperand { reason: error.to_string() })
 }
 
 /// Checks a key against its limit.

@@ -86,9 +86,7 @@ impl Directory {
             Ok(bytes) => read_identity(path, &file, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !is_empty(path).map_err(at(path))? {
-                    return Err(DirectoryError::Foreign {
-                        path: path.to_owned(),
-                    });
+                    return Err(DirectoryError::Foreign { path: path.to_owned() });
                 }
                 let node = NodeId::new(rand::random());
                 write_identity(path, &file, node).map_err(at(&file))?;
@@ -96,34 +94,23 @@ impl Directory {
             }
             Err(source) => return Err(DirectoryError::Io { path: file, source }),
         };
-        Ok(Self {
-            node,
-            database: path.join(DATABASE_DIRECTORY),
-        })
+        Ok(Self { node, database: path.join(DATABASE_DIRECTORY) })
     }
 }
 
 fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<NodeId, DirectoryError> {
-    let identity: Identity =
-        serde_json::from_slice(bytes).map_err(|error| DirectoryError::Damaged {
-            path: file.to_owned(),
-            reason: error.to_string(),
-        })?;
+    let identity: Identity = serde_json::from_slice(bytes).map_err(|error| {
+        DirectoryError::Damaged { path: file.to_owned(), reason: error.to_string() }
+    })?;
     if identity.format != FORMAT {
-        return Err(DirectoryError::Format {
-            path: path.to_owned(),
-            found: identity.format,
-        });
+        return Err(DirectoryError::Format { path: path.to_owned(), found: identity.format });
     }
     Ok(NodeId::new(identity.node_id))
 }
 
 /// Writes the identity so that a crash leaves either none or all of it.
 fn write_identity(path: &Path, file: &Path, node: NodeId) -> io::Result<()> {
-    let identity = Identity {
-        format: FORMAT,
-        node_id: node.get(),
-    };
+    let identity = Identity { format: FORMAT, node_id: node.get() };
     let unfinished = path.join("node.json.new");
     let mut out = File::create(&unfinished)?;
     out.write_all(&serde_json::to_vec(&identity)?)?;
@@ -151,25 +138,15 @@ mod tests {
     fn a_directory_keeps_its_identity() {
         let data = tempfile::tempdir().expect("a directory");
         let first = Directory::open(&data.path().join("new")).expect("opens");
-        assert_eq!(
-            Directory::open(&data.path().join("new")).expect("opens"),
-            first
-        );
+        assert_eq!(Directory::open(&data.path().join("new")).expect("opens"), first);
     }
 
     #[test]
     fn a_directory_of_another_version_is_refused_by_its_number() {
         let data = tempfile::tempdir().expect("a directory");
-        fs::write(
-            data.path().join(IDENTITY_FILE),
-            r#"{"format":7,"node_id":1}"#,
-        )
-        .expect("writes");
+        fs::write(data.path().join(IDENTITY_FILE), r#"{"format":7,"node_id":1}"#).expect("writes");
         let error = Directory::open(data.path()).expect_err("another format");
-        assert!(
-            matches!(error, DirectoryError::Format { found: 7, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, DirectoryError::Format { found: 7, .. }), "{error}");
     }
 
     #[test]

@@ -58,9 +58,7 @@ impl NodeHealth {
     /// Why the node takes no writes, if it takes none.
     pub(crate) fn read_only(&self) -> Option<String> {
         let failed = self.failed.load_full();
-        failed
-            .or_else(|| self.read_only.load_full())
-            .map(|reason| reason.as_ref().clone())
+        failed.or_else(|| self.read_only.load_full()).map(|reason| reason.as_ref().clone())
     }
 
     /// Whether a write may be proposed; one that frees space may while the disk is full.
@@ -68,9 +66,7 @@ impl NodeHealth {
         if self.is_closing() {
             return Err(RequestError::ShuttingDown);
         }
-        let read_only = |reason: Arc<String>| RequestError::ReadOnly {
-            reason: (*reason).clone(),
-        };
+        let read_only = |reason: Arc<String>| RequestError::ReadOnly { reason: (*reason).clone() };
         if let Some(reason) = self.failed.load_full() {
             return Err(read_only(reason));
         }
@@ -91,9 +87,7 @@ impl ShardHealth {
     }
 
     pub(crate) fn quarantined(&self) -> Option<String> {
-        self.quarantined
-            .load_full()
-            .map(|reason| reason.as_ref().clone())
+        self.quarantined.load_full().map(|reason| reason.as_ref().clone())
     }
 
     pub(crate) fn check(&self, shard: ShardId) -> Result<(), RequestError> {

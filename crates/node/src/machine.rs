@@ -34,48 +34,31 @@ impl NodeMachine {
             FsyncPolicy::Always => Durability::Synced,
             FsyncPolicy::Interval(_) | FsyncPolicy::Never => Durability::Buffered,
         };
-        Self {
-            engine,
-            shards,
-            health,
-            durability,
-        }
+        Self { engine, shards, health, durability }
     }
 
     fn prepare(&self, entry: &ShardEntry) -> Result<breccia_service::Prepared, ApplyError> {
-        let missing = || ApplyError::Quarantined {
-            reason: "it is not on this node".to_owned(),
-        };
+        let missing = || ApplyError::Quarantined { reason: "it is not on this node".to_owned() };
         let slot = self.shards.get(&entry.shard).ok_or_else(missing)?;
         if let Some(reason) = slot.health.quarantined() {
             return Err(ApplyError::Quarantined { reason });
         }
         slot.machine.prepare(&entry.entry).map_err(|error| {
-            if matches!(
-                error,
-                StoreError::Corrupt { .. } | StoreError::UnknownFormat { .. }
-            ) {
+            if matches!(error, StoreError::Corrupt { .. } | StoreError::UnknownFormat { .. }) {
                 slot.health.quarantine(entry.shard, error.to_string());
-                return ApplyError::Quarantined {
-                    reason: error.to_string(),
-                };
+                return ApplyError::Quarantined { reason: error.to_string() };
             }
-            ApplyError::Storage {
-                reason: error.to_string(),
-            }
+            ApplyError::Storage { reason: error.to_string() }
         })
     }
 
     fn on_write_error(&self, error: &StoreError) -> ApplyError {
         let reason = error.to_string();
         if let StoreError::DiskFull { .. } = error {
-            self.health
-                .set_read_only(format!("{reason}; free some space, and writes go on"));
+            self.health.set_read_only(format!("{reason}; free some space, and writes go on"));
             return ApplyError::ReadOnly { reason };
         }
-        self.health.fail(format!(
-            "{reason}; restart the node when the cause is mended"
-        ));
+        self.health.fail(format!("{reason}; restart the node when the cause is mended"));
         ApplyError::Storage { reason }
     }
 }
@@ -112,15 +95,10 @@ impl StateMachine for NodeMachine {
     }
 
     fn applied(&self, shard: ShardId) -> LogIndex {
-        self.shards
-            .get(&shard)
-            .map(|slot| slot.machine.applied().index)
-            .unwrap_or_default()
+        self.shards.get(&shard).map(|slot| slot.machine.applied().index).unwrap_or_default()
     }
 
     fn sync(&mut self) -> Result<(), ApplyError> {
-        self.engine
-            .sync()
-            .map_err(|error| self.on_write_error(&error))
+        self.engine.sync().map_err(|error| self.on_write_error(&error))
     }
 }

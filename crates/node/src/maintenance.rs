@@ -48,10 +48,7 @@ impl Maintenance {
         let thread = std::thread::Builder::new()
             .name("maintenance".into())
             .spawn(move || watch.run(&seen))?;
-        Ok(Self {
-            stop,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }
 
     /// Ends the thread; waits for a compaction that it may have begun.

@@ -90,11 +90,7 @@ impl Node {
     pub fn is_ready(&self) -> bool {
         !self.0.health.is_closing()
             && self.0.health.read_only().is_none()
-            && self
-                .0
-                .shards
-                .iter()
-                .all(|shard| shard.health.quarantined().is_none())
+            && self.0.shards.iter().all(|shard| shard.health.quarantined().is_none())
     }
 
     /// The table of this name.
@@ -129,8 +125,7 @@ impl Node {
     ) -> Result<Arc<Table>, RequestError> {
         self.0.health.check_write(false)?;
         let name = name.to_owned();
-        self.blocking(move |inner| inner.catalog.create(&name, options))
-            .await
+        self.blocking(move |inner| inner.catalog.create(&name, options)).await
     }
 
     /// Notes the columns of a table's JSON values, and how its keys were made.
@@ -156,10 +151,8 @@ impl Node {
     pub(crate) fn shard(&self, slot: Slot) -> Result<&Shard, RequestError> {
         let id = self.0.placement.shard_of(slot);
         let at = usize::try_from(id.get()).unwrap_or(usize::MAX);
-        let missing = || RequestError::ShardUnavailable {
-            shard: id,
-            reason: "it is not here".into(),
-        };
+        let missing =
+            || RequestError::ShardUnavailable { shard: id, reason: "it is not here".into() };
         let shard = self.0.shards.get(at).ok_or_else(missing)?;
         shard.health.check(id)?;
         Ok(shard)
@@ -173,9 +166,7 @@ impl Node {
         let inner = Arc::clone(&self.0);
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
-            Err(error) => Err(RequestError::Internal {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(RequestError::Internal { reason: error.to_string() }),
         }
     }
 }
@@ -186,14 +177,9 @@ impl Shard {
         match error {
             StoreError::Corrupt { .. } | StoreError::UnknownFormat { .. } => {
                 self.health.quarantine(self.id, error.to_string());
-                RequestError::ShardUnavailable {
-                    shard: self.id,
-                    reason: error.to_string(),
-                }
+                RequestError::ShardUnavailable { shard: self.id, reason: error.to_string() }
             }
-            error => RequestError::Storage {
-                reason: error.to_string(),
-            },
+            error => RequestError::Storage { reason: error.to_string() },
         }
     }
 

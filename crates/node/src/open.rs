@@ -61,9 +61,7 @@ impl Node {
     /// [`OpenError`], among them [`StoreError::InUse`] if another process has the directory.
     pub fn open(config: NodeConfig) -> Result<Self, OpenError> {
         if config.memory_bytes < MEMORY_BYTES_MIN {
-            return Err(OpenError::Memory {
-                bytes: config.memory_bytes,
-            });
+            return Err(OpenError::Memory { bytes: config.memory_bytes });
         }
         if let Some(count) = config.shards {
             Placement::even(Epoch::new(1), count)?;
@@ -83,51 +81,25 @@ impl Node {
         placement: Arc<Placement>,
     ) -> Result<Self, OpenError> {
         let opened = open_shards(&engine, &placement)?;
-        let floor = opened
-            .iter()
-            .map(|shard| shard.stamp)
-            .max()
-            .unwrap_or(Timestamp::MIN);
+        let floor = opened.iter().map(|shard| shard.stamp).max().unwrap_or(Timestamp::MIN);
         let clock = Arc::new(NodeClock::new(config.clock, floor));
         let health = Arc::new(NodeHealth::default());
         let mut slots = BTreeMap::new();
         let mut shards = Vec::with_capacity(opened.len());
-        for OpenShard {
-            id,
-            engine,
-            health,
-            machine,
-            ..
-        } in opened
-        {
+        for OpenShard { id, engine, health, machine, .. } in opened {
             if let Some(machine) = machine {
-                slots.insert(
-                    id,
-                    MachineSlot {
-                        machine,
-                        health: Arc::clone(&health),
-                    },
-                );
+                slots.insert(id, MachineSlot { machine, health: Arc::clone(&health) });
             }
             shards.push((id, engine, health));
         }
-        let mut machine = NodeMachine::new(
-            Arc::clone(&engine),
-            slots,
-            Arc::clone(&health),
-            config.fsync,
-        );
+        let mut machine =
+            NodeMachine::new(Arc::clone(&engine), slots, Arc::clone(&health), config.fsync);
         finish_drops(&catalog, &placement, &mut machine, &clock);
         let log = LocalLog::start(machine, Arc::clone(&clock), config.fsync)
             .map_err(OpenError::Thread)?;
         let shards: Vec<_> = shards
             .into_iter()
-            .map(|(id, engine, health)| Shard {
-                id,
-                engine,
-                log: log.shard(id),
-                health,
-            })
+            .map(|(id, engine, health)| Shard { id, engine, log: log.shard(id), health })
             .collect();
         let data_dir = match config.storage {
             Storage::Disk(path) => Some(path),
@@ -142,11 +114,7 @@ impl Node {
             clock: Arc::clone(&clock),
         })
         .map_err(OpenError::Thread)?;
-        let chosen = Chosen {
-            data_dir,
-            memory_bytes: config.memory_bytes,
-            fsync: config.fsync,
-        };
+        let chosen = Chosen { data_dir, memory_bytes: config.memory_bytes, fsync: config.fsync };
         let node = Self(Arc::new(Inner {
             id,
             started: Instant::now(),
@@ -170,10 +138,7 @@ fn open_engine(
     rules: &Arc<RetentionRules>,
 ) -> Result<(NodeId, Arc<dyn Engine>), OpenError> {
     match &config.storage {
-        Storage::Memory => Ok((
-            NodeId::new(rand::random()),
-            Arc::new(MemoryEngine::default()),
-        )),
+        Storage::Memory => Ok((NodeId::new(rand::random()), Arc::new(MemoryEngine::default()))),
         Storage::Disk(path) => {
             let directory = Directory::open(path)?;
             let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -196,38 +161,17 @@ fn finish_drops(
     clock: &NodeClock,
 ) {
     for table in catalog.dropping() {
-        let payload = encode_write(&KvWrite::DropTable {
-            table: table.to_ref(),
-        });
+        let payload = encode_write(&KvWrite::DropTable { table: table.to_ref() });
         let entries = placement.shards().map(|(shard, _)| {
-            let command = Command {
-                service: SERVICE_ID,
-                request_id: None,
-                payload: payload.clone(),
-            };
+            let command =
+                Command { service: SERVICE_ID, request_id: None, payload: payload.clone() };
             let (index, stamp) = (machine.applied(shard).next(), clock.stamp(1));
-            ShardEntry {
-                shard,
-                entry: Entry {
-                    index,
-                    stamp,
-                    commands: vec![command],
-                },
-            }
+            ShardEntry { shard, entry: Entry { index, stamp, commands: vec![command] } }
         });
         let applied = machine.apply(entries.collect());
-        let failed = applied
-            .into_iter()
-            .find_map(Result::err)
-            .map(|error| error.to_string());
-        let finished = failed.map_or_else(
-            || {
-                catalog
-                    .finish_drop(table.id)
-                    .map_err(|error| error.to_string())
-            },
-            Err,
-        );
+        let failed = applied.into_iter().find_map(Result::err).map(|error| error.to_string());
+        let finished = failed
+            .map_or_else(|| catalog.finish_drop(table.id).map_err(|error| error.to_string()), Err);
         match finished {
             Ok(()) => tracing::info!(table = %table.name, "removed the rows of a dropped table"),
             Err(error) => tracing::warn!(table = %table.name, %error, "rows are still there"),
@@ -267,13 +211,7 @@ fn open_shards(
             Err(error) => return Err(error.into()),
         };
         let stamp = applied.map_or(Timestamp::MIN, |applied| applied.stamp);
-        opened.push(OpenShard {
-            id,
-            engine: shard,
-            health,
-            machine,
-            stamp,
-        });
+        opened.push(OpenShard { id, engine: shard, health, machine, stamp });
     }
     Ok(opened)
 }
@@ -288,15 +226,9 @@ mod tests {
     #[tokio::test]
     async fn a_drop_that_the_process_did_not_live_to_finish_is_finished_at_the_next_start() {
         let data = tempfile::tempdir().expect("a directory");
-        let config = || NodeConfig {
-            memory_bytes: 64 << 20,
-            ..NodeConfig::new(data.path())
-        };
+        let config = || NodeConfig { memory_bytes: 64 << 20, ..NodeConfig::new(data.path()) };
         let node = Node::open(config()).expect("opens");
-        let table = node
-            .create_table("t", TableOptions::default())
-            .await
-            .expect("creates");
+        let table = node.create_table("t", TableOptions::default()).await.expect("creates");
         for row in 0..50_u32 {
             let put = table.put(row.to_be_bytes().to_vec().into(), Bytes::from_static(b"v"));
             node.write(&table, put, None).await.expect("writes");

@@ -24,11 +24,7 @@ impl Node {
         }
         let shard = self.shard(slot)?;
         let raw = key::row(table.id, key);
-        match shard
-            .engine
-            .get_cached(&raw)
-            .map_err(|error| shard.on_read_error(&error))?
-        {
+        match shard.engine.get_cached(&raw).map_err(|error| shard.on_read_error(&error))? {
             Lookup::Absent => Ok(None),
             Lookup::Found(stored) => {
                 let row = row::decode(stored, self.0.clock.now());
@@ -132,9 +128,5 @@ impl Node {
 
 /// How many rows a page may have if the client asks for `limit`; 0 is "did not say".
 pub(crate) fn page_rows(limit: usize) -> usize {
-    if limit == 0 {
-        PAGE_ROWS_DEFAULT
-    } else {
-        limit.min(PAGE_ROWS_MAX)
-    }
+    if limit == 0 { PAGE_ROWS_DEFAULT } else { limit.min(PAGE_ROWS_MAX) }
 }

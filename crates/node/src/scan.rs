@@ -29,8 +29,7 @@ impl Node {
         }
         check_key(&scan.prefix)?;
         let table = table.clone();
-        self.blocking(move |inner| scan_page(inner, &table, scan))
-            .await
+        self.blocking(move |inner| scan_page(inner, &table, scan)).await
     }
 
     /// How many rows a table has. Visits every row.
@@ -39,8 +38,7 @@ impl Node {
     /// [`RequestError::ShardUnavailable`] if one shard cannot be read.
     pub async fn count(&self, table: &Table) -> Result<u64, RequestError> {
         let table = table.clone();
-        self.blocking(move |inner| reduce(inner, &table, &Count))
-            .await
+        self.blocking(move |inner| reduce(inner, &table, &Count)).await
     }
 
     /// How many rows of a table lie in a slot. Visits every row of the slot's shard.
@@ -90,9 +88,7 @@ fn scan_page(inner: &Inner, table: &Table, scan: Scan) -> Result<Page, RequestEr
         if page.rows.len() >= limit || bytes >= PAGE_BYTES_MAX {
             page.cursor = match merged.is_done() {
                 true => None,
-                false => page.rows.last().map(|row| Cursor {
-                    after: row.key.clone(),
-                }),
+                false => page.rows.last().map(|row| Cursor { after: row.key.clone() }),
             };
             break;
         }
@@ -127,26 +123,15 @@ impl<'a> Merge<'a> {
                 heads.push(Head { next, rest, shard });
             }
         }
-        Ok(Self {
-            heads,
-            direction: range.direction,
-        })
+        Ok(Self { heads, direction: range.direction })
     }
 
     fn next(&mut self) -> Result<Option<Row>, RequestError> {
         let direction = self.direction;
-        let first = self
-            .heads
-            .iter()
-            .enumerate()
-            .min_by(|(_, left), (_, right)| {
-                let order = left.next.key.cmp(&right.next.key);
-                if direction == Direction::Reverse {
-                    order.reverse()
-                } else {
-                    order
-                }
-            });
+        let first = self.heads.iter().enumerate().min_by(|(_, left), (_, right)| {
+            let order = left.next.key.cmp(&right.next.key);
+            if direction == Direction::Reverse { order.reverse() } else { order }
+        });
         let Some((at, _)) = first else {
             return Ok(None);
         };
@@ -165,9 +150,7 @@ impl<'a> Merge<'a> {
 }
 
 fn take(rows: &mut RowIter<'_>, shard: &Shard) -> Result<Option<Row>, RequestError> {
-    rows.next()
-        .transpose()
-        .map_err(|error| shard.on_read_error(&error))
+    rows.next().transpose().map_err(|error| shard.on_read_error(&error))
 }
 
 /// Reduces every shard, one thread each, and combines what comes of them. Each row counts
@@ -180,9 +163,7 @@ where
     let partial = |shard: &Shard| {
         shard.health.check(shard.id)?;
         let reader = TableReader::new(shard.engine.as_ref(), table, now);
-        reduce
-            .partial(&reader)
-            .map_err(|error| shard.on_read_error(&error))
+        reduce.partial(&reader).map_err(|error| shard.on_read_error(&error))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let chunk = inner.shards.len().div_ceil(threads).max(1);
@@ -203,9 +184,7 @@ where
         let mut whole = R::Partial::default();
         for thread in running {
             let part: Result<_, RequestError> = thread.join().unwrap_or_else(|_| {
-                Err(RequestError::Internal {
-                    reason: "a reduction panicked".into(),
-                })
+                Err(RequestError::Internal { reason: "a reduction panicked".into() })
             });
             whole = reduce.combine(whole, part?);
         }
@@ -226,26 +205,15 @@ fn random_key(inner: &Inner, table: &Table) -> Result<Option<Bytes>, RequestErro
         let reader = TableReader::new(shard.engine.as_ref(), table, now);
         let keys = |range: &ScanRange, most: usize| {
             let rows = reader.rows(range).take(most);
-            let keys = rows
-                .map(|row| row.map(|row| row.key))
-                .collect::<Result<Vec<_>, _>>();
+            let keys = rows.map(|row| row.map(|row| row.key)).collect::<Result<Vec<_>, _>>();
             keys.map_err(|error| shard.on_read_error(&error))
         };
         let mut near = keys(&ScanRange::default(), PICK_ROWS)?;
         if near.len() == PICK_ROWS {
-            let backward = ScanRange {
-                direction: Direction::Reverse,
-                ..ScanRange::default()
-            };
+            let backward = ScanRange { direction: Direction::Reverse, ..ScanRange::default() };
             if let (Some(first), Some(last)) = (near.first(), keys(&backward, 1)?.first()) {
                 let from = Some(position_between(first, last));
-                let beyond = keys(
-                    &ScanRange {
-                        from,
-                        ..ScanRange::default()
-                    },
-                    PICK_ROWS,
-                )?;
+                let beyond = keys(&ScanRange { from, ..ScanRange::default() }, PICK_ROWS)?;
                 near = if beyond.is_empty() { near } else { beyond };
             }
         }
@@ -258,11 +226,7 @@ fn random_key(inner: &Inner, table: &Table) -> Result<Option<Bytes>, RequestErro
 
 /// Some position in key order between two keys, from the first on.
 fn position_between(first: &Bytes, last: &Bytes) -> Bytes {
-    let shared = first
-        .iter()
-        .zip(last.iter())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let shared = first.iter().zip(last.iter()).take_while(|(a, b)| a == b).count();
     let number = |key: &Bytes| {
         let mut eight = [0; 8];
         for (to, from) in eight.iter_mut().zip(key.iter().skip(shared)) {

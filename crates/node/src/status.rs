@@ -122,11 +122,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION"),
             started_at_micros: inner.started_at.as_micros(),
             uptime_seconds: inner.started.elapsed().as_secs(),
-            data_dir: inner
-                .config
-                .data_dir
-                .as_ref()
-                .map(|path| path.display().to_string()),
+            data_dir: inner.config.data_dir.as_ref().map(|path| path.display().to_string()),
             fsync: inner.config.fsync.to_string(),
             read_only: inner.health.read_only(),
             tables: inner.catalog.list().len(),
@@ -135,11 +131,7 @@ impl Node {
                 cache_bytes: memory.cache,
                 write_buffer_bytes: memory.write_buffers,
             },
-            shards: inner
-                .shards
-                .iter()
-                .map(|shard| self.shard_status(shard))
-                .collect(),
+            shards: inner.shards.iter().map(|shard| self.shard_status(shard)).collect(),
         }
     }
 
@@ -150,11 +142,7 @@ impl Node {
         ShardStatus {
             shard: shard.id.get(),
             slots: self.0.placement.slot_range(shard.id).unwrap_or(0..=0),
-            role: if consensus.is_leader {
-                "leader"
-            } else {
-                "follower"
-            },
+            role: if consensus.is_leader { "leader" } else { "follower" },
             replicas: consensus.replicas,
             applied: applied.map_or(0, |applied| applied.index.get()),
             rows_estimate: usage.keys_estimate,
@@ -207,10 +195,7 @@ impl Node {
             findings.push(Finding {
                 severity: Severity::Warning,
                 subject: "node".into(),
-                message: format!(
-                    "acknowledges writes before fsync (--fsync {})",
-                    status.fsync
-                ),
+                message: format!("acknowledges writes before fsync (--fsync {})", status.fsync),
                 advice: "use --fsync always if a loss of power must lose nothing".into(),
             });
         }

@@ -50,11 +50,7 @@ enum Expected {
 
 impl<'n> Gathering<'n> {
     fn new(node: &'n Node, count: usize) -> Self {
-        Self {
-            node,
-            by_shard: BTreeMap::new(),
-            expected: Vec::with_capacity(count),
-        }
+        Self { node, by_shard: BTreeMap::new(), expected: Vec::with_capacity(count) }
     }
 
     fn add(&mut self, write: &StringWrite) {
@@ -70,11 +66,7 @@ impl<'n> Gathering<'n> {
         self.node.0.health.check_write(frees_space)?;
         check_strings(write)?;
         let payload = strings::codec::encode_write(write);
-        let command = Command {
-            service: strings::SERVICE_ID,
-            request_id: None,
-            payload,
-        };
+        let command = Command { service: strings::SERVICE_ID, request_id: None, payload };
         match write.first_key() {
             Some(key) => {
                 let partition = self.node.redis_table().options.partition;
@@ -87,10 +79,7 @@ impl<'n> Gathering<'n> {
                     shard.health.check(shard.id)?;
                 }
                 for shard in &self.node.0.shards {
-                    self.by_shard
-                        .entry(shard.id)
-                        .or_default()
-                        .push(command.clone());
+                    self.by_shard.entry(shard.id).or_default().push(command.clone());
                 }
                 Ok(Expected::FromAll)
             }
@@ -147,11 +136,7 @@ impl Future for StringsInFlight {
                 Poll::Pending => is_waiting = true,
             }
         }
-        if is_waiting {
-            Poll::Pending
-        } else {
-            Poll::Ready(self.collect())
-        }
+        if is_waiting { Poll::Pending } else { Poll::Ready(self.collect()) }
     }
 }
 
@@ -169,9 +154,7 @@ impl StringsInFlight {
                     .map_or_else(|| Err(no_reply()), |(_, answers)| answers.next()),
                 Expected::FromAll => {
                     let replies = self.shards.iter_mut().map(|(_, answers)| answers.next());
-                    replies
-                        .reduce(Result::and)
-                        .unwrap_or_else(|| Err(no_reply()))
+                    replies.reduce(Result::and).unwrap_or_else(|| Err(no_reply()))
                 }
             })
             .collect()
@@ -185,9 +168,8 @@ impl Answers {
             Self::Failed(error) => Err(error.clone()),
             Self::Here(outcomes) => {
                 let encoded = applied(outcomes.next())?;
-                strings::codec::decode_reply(encoded).map_err(|error| RequestError::Internal {
-                    reason: error.to_string(),
-                })
+                strings::codec::decode_reply(encoded)
+                    .map_err(|error| RequestError::Internal { reason: error.to_string() })
             }
         }
     }

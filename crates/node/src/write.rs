@@ -73,15 +73,8 @@ impl Node {
                 set(&mut results, at, result);
             }
         }
-        let unanswered = || {
-            Err(RequestError::Internal {
-                reason: "no reply".into(),
-            })
-        };
-        results
-            .into_iter()
-            .map(|result| result.unwrap_or_else(unanswered))
-            .collect()
+        let unanswered = || Err(RequestError::Internal { reason: "no reply".into() });
+        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
     }
 
     /// Drops a table: no request finds it any more when this returns, and its rows are
@@ -93,16 +86,12 @@ impl Node {
     pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
         self.0.health.check_write(true)?;
         let name = name.to_owned();
-        let table = self
-            .blocking(move |inner| inner.catalog.begin_drop(&name))
-            .await?;
+        let table = self.blocking(move |inner| inner.catalog.begin_drop(&name)).await?;
         self.remove_rows(&table).await
     }
 
     async fn remove_rows(&self, table: &Table) -> Result<(), RequestError> {
-        let drop = KvWrite::DropTable {
-            table: table.to_ref(),
-        };
+        let drop = KvWrite::DropTable { table: table.to_ref() };
         self.write_everywhere(&drop, None).await?;
         let id = table.id;
         let range = breccia_store::key::bounds_of_prefix(id, table.to_ref().kind, &[]);
@@ -113,8 +102,7 @@ impl Node {
                 shard.engine.compact(Some(&range));
             }
         });
-        self.blocking(move |inner| inner.catalog.finish_drop(id))
-            .await
+        self.blocking(move |inner| inner.catalog.finish_drop(id)).await
     }
 
     async fn write_everywhere(
@@ -126,10 +114,7 @@ impl Node {
         let mut proposals = Vec::with_capacity(self.0.shards.len());
         for shard in &self.0.shards {
             shard.health.check(shard.id)?;
-            proposals.push((
-                shard.id,
-                shard.log.propose(vec![command(write, request_id)]),
-            ));
+            proposals.push((shard.id, shard.log.propose(vec![command(write, request_id)])));
         }
         let mut reply = Err(no_reply());
         for (shard, proposal) in proposals {
@@ -150,10 +135,8 @@ impl Node {
         commands: Vec<Command>,
     ) -> Result<Proposal, RequestError> {
         let found = self.0.shards.iter().find(|candidate| candidate.id == shard);
-        let missing = || RequestError::ShardUnavailable {
-            shard,
-            reason: "it is not here".to_owned(),
-        };
+        let missing =
+            || RequestError::ShardUnavailable { shard, reason: "it is not here".to_owned() };
         Ok(found.ok_or_else(missing)?.log.propose(commands))
     }
 }
@@ -173,43 +156,33 @@ pub(crate) fn translate(shard: ShardId, error: ProposeError) -> RequestError {
         ProposeError::Apply(ApplyError::Quarantined { reason }) => {
             RequestError::ShardUnavailable { shard, reason }
         }
-        ProposeError::Apply(error) => RequestError::Storage {
-            reason: error.to_string(),
-        },
+        ProposeError::Apply(error) => RequestError::Storage { reason: error.to_string() },
         ProposeError::Unknown => RequestError::DeadlineExceeded,
-        error => RequestError::Internal {
-            reason: error.to_string(),
-        },
+        error => RequestError::Internal { reason: error.to_string() },
     }
 }
 
 pub(crate) fn applied(outcome: Option<Outcome>) -> Result<Bytes, RequestError> {
     match outcome {
         Some(Ok(encoded)) => Ok(encoded),
-        Some(Err(rejected)) => Err(RequestError::Internal {
-            reason: rejected.to_string(),
-        }),
+        Some(Err(rejected)) => Err(RequestError::Internal { reason: rejected.to_string() }),
         None => Err(no_reply()),
     }
 }
 
 fn reply_of(outcome: Option<Outcome>) -> Result<KvReply, RequestError> {
-    let reply =
-        kv::codec::decode_reply(applied(outcome)?).map_err(|error| RequestError::Internal {
-            reason: error.to_string(),
-        })?;
+    let reply = kv::codec::decode_reply(applied(outcome)?)
+        .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
     match reply {
-        KvReply::GuardFailed { index } => Err(RequestError::GuardFailed {
-            index: usize::try_from(index).unwrap_or(usize::MAX),
-        }),
+        KvReply::GuardFailed { index } => {
+            Err(RequestError::GuardFailed { index: usize::try_from(index).unwrap_or(usize::MAX) })
+        }
         reply => Ok(reply),
     }
 }
 
 pub(crate) fn no_reply() -> RequestError {
-    RequestError::Internal {
-        reason: "a command has no reply".to_owned(),
-    }
+    RequestError::Internal { reason: "a command has no reply".to_owned() }
 }
 
 fn set<T>(results: &mut [Option<T>], at: usize, result: T) {
@@ -219,9 +192,5 @@ fn set<T>(results: &mut [Option<T>], at: usize, result: T) {
 }
 
 fn command(write: &KvWrite, request_id: Option<RequestId>) -> Command {
-    Command {
-        service: kv::SERVICE_ID,
-        request_id,
-        payload: kv::codec::encode_write(write),
-    }
+    Command { service: kv::SERVICE_ID, request_id, payload: kv::codec::encode_write(write) }
 }

@@ -13,10 +13,7 @@ use breccia_types::{RequestError, RequestId, TableKind, TableOptions, Timestamp}
 use bytes::Bytes;
 
 fn config(path: &Path) -> NodeConfig {
-    NodeConfig {
-        memory_bytes: 64 << 20,
-        ..NodeConfig::new(path)
-    }
+    NodeConfig { memory_bytes: 64 << 20, ..NodeConfig::new(path) }
 }
 
 fn memory() -> Node {
@@ -38,10 +35,7 @@ fn set(name: &str, value: &str) -> StringWrite {
 }
 
 async fn versioned(node: &Node, name: &str) -> std::sync::Arc<breccia_types::Table> {
-    let options = TableOptions {
-        kind: TableKind::Versioned,
-        ..TableOptions::default()
-    };
+    let options = TableOptions { kind: TableKind::Versioned, ..TableOptions::default() };
     node.create_table(name, options).await.expect("creates")
 }
 
@@ -50,18 +44,13 @@ async fn tables_rows_and_identity_survive_a_restart() {
     let data = tempfile::tempdir().expect("a directory");
     let node = Node::open(config(data.path())).expect("opens");
     let id = node.id();
-    let table = node
-        .create_table("pages", TableOptions::default())
-        .await
-        .expect("creates");
+    let table = node.create_table("pages", TableOptions::default()).await.expect("creates");
     for n in 0..100 {
         let put = table.put(key(format!("k{n}")), key(format!("v{n}")));
         node.write(&table, put, None).await.expect("writes");
     }
     node.shutdown().await;
-    let late = node
-        .write(&table, table.put(key("late"), key("v")), None)
-        .await;
+    let late = node.write(&table, table.put(key("late"), key("v")), None).await;
     assert_eq!(late, Err(RequestError::ShuttingDown));
     drop(node);
 
@@ -69,14 +58,7 @@ async fn tables_rows_and_identity_survive_a_restart() {
     assert_eq!(node.id(), id);
     let table = node.table("pages").expect("the table");
     assert_eq!(node.count(&table).await, Ok(100));
-    assert_eq!(
-        node.get(&table, b"k42")
-            .await
-            .expect("reads")
-            .expect("a row")
-            .value,
-        "v42"
-    );
+    assert_eq!(node.get(&table, b"k42").await.expect("reads").expect("a row").value, "v42");
     assert_eq!(node.get(&table, b"late").await, Ok(None));
 }
 
@@ -85,49 +67,25 @@ async fn a_directory_in_use_or_with_other_shards_is_refused() {
     let data = tempfile::tempdir().expect("a directory");
     let node = Node::open(config(data.path())).expect("opens");
     let error = Node::open(config(data.path())).err().expect("in use");
-    assert!(
-        matches!(error, OpenError::Store(StoreError::InUse { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, OpenError::Store(StoreError::InUse { .. })), "{error}");
     node.shutdown().await;
     drop(node);
-    let other = NodeConfig {
-        shards: Some(3),
-        ..config(data.path())
-    };
+    let other = NodeConfig { shards: Some(3), ..config(data.path()) };
     let error = Node::open(other).err().expect("other shards").to_string();
-    assert!(
-        error.contains("8 shards") && error.contains("asks for 3"),
-        "{error}"
-    );
+    assert!(error.contains("8 shards") && error.contains("asks for 3"), "{error}");
 }
 
 #[tokio::test]
 async fn scans_merge_all_shards_in_key_order_and_resume_where_they_ended() {
     let node = memory();
-    let table = node
-        .create_table("t", TableOptions::default())
-        .await
-        .expect("creates");
-    let writes = (0..250)
-        .map(|n| table.put(key(format!("{n:03}")), key("v")))
-        .collect();
-    assert!(
-        node.write_many(&table, writes)
-            .await
-            .iter()
-            .all(Result::is_ok)
-    );
+    let table = node.create_table("t", TableOptions::default()).await.expect("creates");
+    let writes = (0..250).map(|n| table.put(key(format!("{n:03}")), key("v"))).collect();
+    assert!(node.write_many(&table, writes).await.iter().all(Result::is_ok));
     for direction in [Direction::Forward, Direction::Reverse] {
         let mut seen = Vec::new();
         let mut cursor = None;
         loop {
-            let scan = Scan {
-                direction,
-                limit: 7,
-                cursor,
-                ..Scan::default()
-            };
+            let scan = Scan { direction, limit: 7, cursor, ..Scan::default() };
             let page = node.scan(&table, scan).await.expect("scans");
             assert!(page.rows.len() <= 7);
             seen.extend(page.rows.into_iter().map(|row| row.key));
@@ -137,10 +95,7 @@ async fn scans_merge_all_shards_in_key_order_and_resume_where_they_ended() {
         if direction == Direction::Reverse {
             seen.reverse();
         }
-        assert_eq!(
-            seen,
-            (0..250).map(|n| key(format!("{n:03}"))).collect::<Vec<_>>()
-        );
+        assert_eq!(seen, (0..250).map(|n| key(format!("{n:03}"))).collect::<Vec<_>>());
     }
 }
 
@@ -154,18 +109,10 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
         (table, swap)
     };
     let node = Node::open(config(data.path())).expect("opens");
-    node.create_table("t", TableOptions::default())
-        .await
-        .expect("creates");
+    node.create_table("t", TableOptions::default()).await.expect("creates");
     let (table, first) = swap(&node, None, "1");
     let reply = node.write(&table, first.clone(), id).await;
-    assert_eq!(
-        reply,
-        Ok(KvReply::Swapped {
-            swapped: true,
-            actual: None
-        })
-    );
+    assert_eq!(reply, Ok(KvReply::Swapped { swapped: true, actual: None }));
     assert_eq!(node.write(&table, first.clone(), id).await, reply);
     node.shutdown().await;
     drop(node);
@@ -173,29 +120,17 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
     let node = Node::open(config(data.path())).expect("opens again");
     let (table, second) = swap(&node, Some("1"), "2");
     node.write(&table, second, None).await.expect("writes");
-    assert_eq!(
-        node.write(&table, first.clone(), id).await,
-        reply,
-        "the first reply"
-    );
+    assert_eq!(node.write(&table, first.clone(), id).await, reply, "the first reply");
     let without_id = node.write(&table, first, None).await;
     let found = Some(key("2"));
-    assert_eq!(
-        without_id,
-        Ok(KvReply::Swapped {
-            swapped: false,
-            actual: found
-        })
-    );
+    assert_eq!(without_id, Ok(KvReply::Swapped { swapped: false, actual: found }));
 }
 
 #[tokio::test]
 async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
     let node = memory();
-    let options = TableOptions {
-        partition: "before:/".parse().expect("a rule"),
-        ..TableOptions::default()
-    };
+    let options =
+        TableOptions { partition: "before:/".parse().expect("a rule"), ..TableOptions::default() };
     let table = node.create_table("t", options).await.expect("creates");
     let guarded = KvWrite::Batch(vec![
         table.put(key("a/1"), key("v")),
@@ -204,22 +139,14 @@ async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
     let refused = node.write(&table, guarded, None).await;
     assert_eq!(refused, Err(RequestError::GuardFailed { index: 1 }));
     assert_eq!(node.count(&table).await, Ok(0));
-    let across = KvWrite::Batch(vec![
-        table.put(key("a/1"), key("v")),
-        table.put(key("b/1"), key("v")),
-    ]);
-    assert_eq!(
-        node.write(&table, across, None).await,
-        Err(RequestError::CrossSlot)
-    );
+    let across =
+        KvWrite::Batch(vec![table.put(key("a/1"), key("v")), table.put(key("b/1"), key("v"))]);
+    assert_eq!(node.write(&table, across, None).await, Err(RequestError::CrossSlot));
     let both = KvWrite::Batch(vec![
         table.put(key("a/1"), key("v")),
         table.compare_and_set(key("a/2"), None, Some(key("v"))),
     ]);
-    assert!(matches!(
-        node.write(&table, both, None).await,
-        Ok(KvReply::Batch(_))
-    ));
+    assert!(matches!(node.write(&table, both, None).await, Ok(KvReply::Batch(_))));
     assert_eq!(node.count(&table).await, Ok(2));
 }
 
@@ -227,85 +154,38 @@ async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
 async fn server_stamped_versions_never_collide() {
     let node = memory();
     let table = versioned(&node, "prices").await;
-    let writes = (0..500)
-        .map(|n| table.put(key("k"), key(n.to_string())))
-        .collect();
+    let writes = (0..500).map(|n| table.put(key("k"), key(n.to_string()))).collect();
     let replies = node.write_many(&table, writes).await;
     assert!(replies.iter().all(Result::is_ok));
-    let history = History {
-        key: key("k"),
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        limit: 1_000,
-    };
+    let history = History { key: key("k"), from: Timestamp::MIN, to: Timestamp::MAX, limit: 1_000 };
     let versions = node.history(&table, history).await.expect("reads");
     assert_eq!(versions.len(), 500);
-    assert!(
-        versions
-            .windows(2)
-            .all(|pair| pair[0].version > pair[1].version)
-    );
+    assert!(versions.windows(2).all(|pair| pair[0].version > pair[1].version));
     assert_eq!(versions[0].value, Some(key("499")));
 }
 
 #[tokio::test]
 async fn what_a_kind_of_table_lacks_is_refused_by_name() {
     let node = memory();
-    let plain = node
-        .create_table("plain", TableOptions::default())
-        .await
-        .expect("creates");
+    let plain = node.create_table("plain", TableOptions::default()).await.expect("creates");
     let versioned = versioned(&node, "versioned").await;
     let kind: TableKind = "monoid:count".parse().expect("a kind");
-    let options = TableOptions {
-        kind,
-        ..TableOptions::default()
-    };
+    let options = TableOptions { kind, ..TableOptions::default() };
     let counts = node.create_table("counts", options).await.expect("creates");
     let is_wrong = |result: Result<KvReply, RequestError>| {
-        assert!(
-            matches!(result, Err(RequestError::WrongKind { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(RequestError::WrongKind { .. })), "{result:?}");
     };
+    is_wrong(node.write(&plain, plain.merge(key("k"), key("1")), None).await);
     is_wrong(
-        node.write(&plain, plain.merge(key("k"), key("1")), None)
-            .await,
-    );
-    is_wrong(
-        node.write(
-            &plain,
-            plain.put(key("k"), key("v")).at_version(Timestamp::MIN),
-            None,
-        )
-        .await,
+        node.write(&plain, plain.put(key("k"), key("v")).at_version(Timestamp::MIN), None).await,
     );
     let soon = breccia_types::kv::Expiry::After(Duration::from_secs(1));
-    is_wrong(
-        node.write(
-            &versioned,
-            versioned.put(key("k"), key("v")).expiring(soon),
-            None,
-        )
-        .await,
-    );
-    is_wrong(
-        node.write(&counts, counts.compare_and_set(key("k"), None, None), None)
-            .await,
-    );
-    let garbage = node
-        .write(&counts, counts.merge(key("k"), key("garbage")), None)
-        .await;
-    assert!(
-        matches!(garbage, Err(RequestError::InvalidOperand { .. })),
-        "{garbage:?}"
-    );
+    is_wrong(node.write(&versioned, versioned.put(key("k"), key("v")).expiring(soon), None).await);
+    is_wrong(node.write(&counts, counts.compare_and_set(key("k"), None, None), None).await);
+    let garbage = node.write(&counts, counts.merge(key("k"), key("garbage")), None).await;
+    assert!(matches!(garbage, Err(RequestError::InvalidOperand { .. })), "{garbage:?}");
     assert!(node.get_as_of(&plain, b"k", Timestamp::MIN).await.is_err());
-    let range = KvWrite::DeleteRange {
-        table: versioned.to_ref(),
-        from: Bytes::new(),
-        to: None,
-    };
+    let range = KvWrite::DeleteRange { table: versioned.to_ref(), from: Bytes::new(), to: None };
     is_wrong(node.write(&versioned, range, None).await);
 }
 
@@ -313,32 +193,18 @@ async fn what_a_kind_of_table_lacks_is_refused_by_name() {
 async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     let data = tempfile::tempdir().expect("a directory");
     let node = Node::open(config(data.path())).expect("opens");
-    let old = node
-        .create_table("t", TableOptions::default())
-        .await
-        .expect("creates");
-    node.write(&old, old.put(key("k"), key("v")), None)
-        .await
-        .expect("writes");
+    let old = node.create_table("t", TableOptions::default()).await.expect("creates");
+    node.write(&old, old.put(key("k"), key("v")), None).await.expect("writes");
     node.drop_table("t").await.expect("drops");
-    assert!(matches!(
-        node.table("t"),
-        Err(RequestError::UnknownTable { .. })
-    ));
-    let new = node
-        .create_table("t", TableOptions::default())
-        .await
-        .expect("creates");
+    assert!(matches!(node.table("t"), Err(RequestError::UnknownTable { .. })));
+    let new = node.create_table("t", TableOptions::default()).await.expect("creates");
     assert_ne!(new.id, old.id);
     assert_eq!(node.get(&new, b"k").await, Ok(None));
     let late = node.write(&old, old.put(key("k"), key("v")), None).await;
     assert_eq!(late, Ok(KvReply::TableDropped));
     assert_eq!(node.count(&old).await, Ok(0));
     let protected = node.drop_table("redis").await;
-    assert!(matches!(
-        protected,
-        Err(RequestError::TableProtected { .. })
-    ));
+    assert!(matches!(protected, Err(RequestError::TableProtected { .. })));
 }
 
 #[tokio::test]
@@ -346,32 +212,17 @@ async fn strings_are_applied_in_the_order_in_which_they_were_queued() {
     let node = memory();
     let first = node.write_strings(vec![
         set("a", "1"),
-        StringWrite::Increment {
-            key: key("a"),
-            by: 1,
-        },
-        StringWrite::Append {
-            key: key("b"),
-            value: key("x"),
-        },
+        StringWrite::Increment { key: key("a"), by: 1 },
+        StringWrite::Append { key: key("b"), value: key("x") },
     ]);
-    let second = node.write_strings(vec![StringWrite::Increment {
-        key: key("a"),
-        by: 40,
-    }]);
+    let second = node.write_strings(vec![StringWrite::Increment { key: key("a"), by: 40 }]);
     // Awaited in the other order on purpose: queueing decides.
     assert_eq!(second.await, [Ok(StringReply::Integer(42))]);
     assert_eq!(
         first.await,
-        [
-            Ok(StringReply::Ok),
-            Ok(StringReply::Integer(2)),
-            Ok(StringReply::Integer(1))
-        ]
+        [Ok(StringReply::Ok), Ok(StringReply::Integer(2)), Ok(StringReply::Integer(1))]
     );
-    let flushed = node
-        .write_strings(vec![StringWrite::Flush, set("c", "1")])
-        .await;
+    let flushed = node.write_strings(vec![StringWrite::Flush, set("c", "1")]).await;
     assert_eq!(flushed, [Ok(StringReply::Ok), Ok(StringReply::Ok)]);
     assert_eq!(node.count(node.redis_table()).await, Ok(1));
     let row = node.get(node.redis_table(), b"c").await.expect("reads");
@@ -383,9 +234,7 @@ async fn every_key_comes_up_as_a_random_one() {
     let node = memory();
     assert_eq!(node.random_key(node.redis_table()).await, Ok(None));
     let names: Vec<String> = (0..10).map(|n| format!("key:{n}")).collect();
-    let _ = node
-        .write_strings(names.iter().map(|name| set(name, "v")).collect())
-        .await;
+    let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..2_000 {
         seen.extend(node.random_key(node.redis_table()).await.expect("reads"));
@@ -400,30 +249,14 @@ async fn a_node_without_room_takes_no_writes_but_deletes_and_says_why() {
     let _ = node.write_strings(vec![set("k", "v")]).await;
     node.shutdown().await;
     drop(node);
-    let full = NodeConfig {
-        disk_reserve_bytes: u64::MAX,
-        ..config(data.path())
-    };
+    let full = NodeConfig { disk_reserve_bytes: u64::MAX, ..config(data.path()) };
     let node = Node::open(full).expect("opens");
     let replies = node.write_strings(vec![set("k", "w")]).await;
-    assert!(
-        matches!(&replies[0], Err(RequestError::ReadOnly { .. })),
-        "{replies:?}"
-    );
+    assert!(matches!(&replies[0], Err(RequestError::ReadOnly { .. })), "{replies:?}");
     assert!(!node.is_ready());
-    assert!(
-        node.get(node.redis_table(), b"k")
-            .await
-            .expect("reads")
-            .is_some()
-    );
-    let delete = StringWrite::Delete {
-        keys: vec![key("k")],
-    };
-    assert_eq!(
-        node.write_strings(vec![delete]).await,
-        [Ok(StringReply::Integer(1))]
-    );
+    assert!(node.get(node.redis_table(), b"k").await.expect("reads").is_some());
+    let delete = StringWrite::Delete { keys: vec![key("k")] };
+    assert_eq!(node.write_strings(vec![delete]).await, [Ok(StringReply::Integer(1))]);
     assert!(node.doctor()[0].message.contains("reserve"));
 }
 
@@ -432,9 +265,7 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     let data = tempfile::tempdir().expect("a directory");
     let node = Node::open(config(data.path())).expect("opens");
     let names: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
-    let _ = node
-        .write_strings(names.iter().map(|name| set(name, "v")).collect())
-        .await;
+    let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
     node.shutdown().await;
     drop(node);
     let db = data.path().join("db");
@@ -457,18 +288,10 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
             Err(error) => panic!("{error}"),
         }
     }
-    let quarantined = node
-        .status()
-        .shards
-        .iter()
-        .filter(|s| s.quarantined.is_some())
-        .count();
+    let quarantined = node.status().shards.iter().filter(|s| s.quarantined.is_some()).count();
     assert_eq!(quarantined, 1, "{:?}", node.doctor());
     assert!(served > names.len() / 2, "{served} served");
-    assert!(
-        node.count(node.redis_table()).await.is_err(),
-        "never silently incomplete"
-    );
+    assert!(node.count(node.redis_table()).await.is_err(), "never silently incomplete");
     assert!(!node.is_ready());
 }
 
@@ -476,20 +299,12 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
 async fn a_node_that_acknowledges_early_still_syncs_in_time() {
     let data = tempfile::tempdir().expect("a directory");
     let fsync = FsyncPolicy::Interval(Duration::from_millis(5));
-    let node = Node::open(NodeConfig {
-        fsync,
-        ..config(data.path())
-    })
-    .expect("opens");
+    let node = Node::open(NodeConfig { fsync, ..config(data.path()) }).expect("opens");
     let _ = node.write_strings(vec![set("k", "v")]).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while node.metrics().fsyncs == 0 {
         assert!(std::time::Instant::now() < deadline, "never synced");
         tokio::task::yield_now().await;
     }
-    assert!(
-        node.doctor()
-            .iter()
-            .any(|finding| finding.message.contains("before fsync"))
-    );
+    assert!(node.doctor().iter().any(|finding| finding.message.contains("before fsync")));
 }

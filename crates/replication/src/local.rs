@@ -93,23 +93,15 @@ impl LocalLog {
             synced_at: Instant::now(),
             is_dirty: false,
         };
-        let writer = std::thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || writer.run())?;
-        Ok(Self {
-            queue,
-            counters,
-            writer: Mutex::new(Some(writer)),
-        })
+        let writer =
+            std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?;
+        Ok(Self { queue, counters, writer: Mutex::new(Some(writer)) })
     }
 
     /// One shard's log.
     #[must_use]
     pub fn shard(&self, shard: ShardId) -> LocalShard {
-        LocalShard {
-            shard,
-            queue: Arc::clone(&self.queue),
-        }
+        LocalShard { shard, queue: Arc::clone(&self.queue) }
     }
 
     /// What the log has done.
@@ -148,11 +140,7 @@ impl ShardConsensus for LocalShard {
     }
 
     fn status(&self) -> ConsensusStatus {
-        ConsensusStatus {
-            is_leader: true,
-            replicas: 1,
-            waiting: self.queue.waiting(self.shard),
-        }
+        ConsensusStatus { is_leader: true, replicas: 1, waiting: self.queue.waiting(self.shard) }
     }
 }
 
@@ -183,9 +171,7 @@ impl<M: StateMachine> Writer<M> {
                 self.sync();
             }
             let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.counters
-                .busy_micros
-                .fetch_add(spent, Ordering::Relaxed);
+            self.counters.busy_micros.fetch_add(spent, Ordering::Relaxed);
         }
         if self.is_dirty {
             self.sync();
@@ -222,14 +208,7 @@ impl<M: StateMachine> Writer<M> {
         let reserved = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let stamp = self.clock.stamp(reserved);
         let index = self.machine.applied(shard).next();
-        ShardEntry {
-            shard,
-            entry: Entry {
-                index,
-                stamp,
-                commands,
-            },
-        }
+        ShardEntry { shard, entry: Entry { index, stamp, commands } }
     }
 
     fn count(&self, entries: &[ShardEntry]) {
@@ -239,15 +218,9 @@ impl<M: StateMachine> Writer<M> {
         let commands = || entries.iter().flat_map(|entry| &entry.entry.commands);
         add(&self.counters.entries, entries.len());
         add(&self.counters.commands, commands().count());
-        add(
-            &self.counters.bytes,
-            commands().map(|command| command.payload.len()).sum(),
-        );
+        add(&self.counters.bytes, commands().map(|command| command.payload.len()).sum());
         add(&self.counters.writes, 1);
-        add(
-            &self.counters.fsyncs,
-            usize::from(self.policy == FsyncPolicy::Always),
-        );
+        add(&self.counters.fsyncs, usize::from(self.policy == FsyncPolicy::Always));
     }
 
     fn is_sync_due(&self) -> bool {
@@ -279,10 +252,7 @@ fn join(waiting: Vec<Waiting>) -> (Vec<Command>, Vec<Expecting>) {
     let mut all = Vec::new();
     let mut expecting = Vec::with_capacity(waiting.len());
     for Waiting { commands, reply } in waiting {
-        expecting.push(Expecting {
-            commands: commands.len(),
-            reply,
-        });
+        expecting.push(Expecting { commands: commands.len(), reply });
         all.extend(commands);
     }
     (all, expecting)
@@ -314,9 +284,7 @@ impl FromStr for FsyncPolicy {
     type Err = UnknownFsyncPolicy;
 
     fn from_str(text: &str) -> Result<Self, UnknownFsyncPolicy> {
-        let unknown = || UnknownFsyncPolicy {
-            text: text.to_owned(),
-        };
+        let unknown = || UnknownFsyncPolicy { text: text.to_owned() };
         match (text, text.strip_prefix("interval:")) {
             ("always", _) => Ok(Self::Always),
             ("never", _) => Ok(Self::Never),

@@ -115,11 +115,7 @@ impl Queue {
 
     /// How many commands of a shard wait.
     pub(crate) fn waiting(&self, shard: ShardId) -> usize {
-        self.state
-            .lock()
-            .by_shard
-            .get(&shard)
-            .map_or(0, |queue| queue.commands)
+        self.state.lock().by_shard.get(&shard).map_or(0, |queue| queue.commands)
     }
 }
 
@@ -144,11 +140,7 @@ impl ShardQueue {
 
 /// Bytes that commands take while they wait; never 0, so that a queue without bytes is empty.
 fn bytes_of(commands: &[Command]) -> usize {
-    commands
-        .iter()
-        .map(|command| command.payload.len() + size_of::<Command>())
-        .sum::<usize>()
-        + 1
+    commands.iter().map(|command| command.payload.len() + size_of::<Command>()).sum::<usize>() + 1
 }
 
 #[cfg(test)]
@@ -162,11 +154,7 @@ mod tests {
 
     fn commands(count: usize, bytes: usize) -> Vec<Command> {
         let payload = Bytes::from(vec![0; bytes]);
-        let command = Command {
-            service: ServiceId::new(1),
-            request_id: None,
-            payload,
-        };
+        let command = Command { service: ServiceId::new(1), request_id: None, payload };
         vec![command; count]
     }
 
@@ -197,9 +185,7 @@ mod tests {
     fn entries_are_bounded_in_bytes_but_never_split_a_proposal() {
         let queue = Queue::default();
         let half = ENTRY_BYTES_MAX / 2 + 1;
-        let _proposals: Vec<_> = (0..2)
-            .map(|_| queue.push(SHARD, commands(1, half)))
-            .collect();
+        let _proposals: Vec<_> = (0..2).map(|_| queue.push(SHARD, commands(1, half))).collect();
         for _ in 0..2 {
             assert_eq!(gathered(&queue)[0].1.len(), 1);
         }

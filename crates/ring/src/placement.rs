@@ -66,10 +66,7 @@ impl Placement {
     pub fn slot_range(&self, shard: ShardId) -> Option<RangeInclusive<u16>> {
         let at = usize::try_from(shard.get()).ok()?;
         let first = *self.starts.get(at)?;
-        let last = self
-            .starts
-            .get(at + 1)
-            .map_or(SLOT_COUNT - 1, |next| next - 1);
+        let last = self.starts.get(at + 1).map_or(SLOT_COUNT - 1, |next| next - 1);
         Some(first..=last)
     }
 

@@ -52,11 +52,7 @@ const fn table() -> [u16; 256] {
         let mut crc = byte << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
             bit += 1;
         }
         table[byte as usize] = crc;
@@ -104,11 +100,7 @@ mod tests {
             (Partition::HashTag, "foo{{bar}}zap", "{bar"),
             (Partition::HashTag, "foo{bar", "foo{bar"),
         ] {
-            assert_eq!(
-                partition_key(rule, key.as_bytes()),
-                part.as_bytes(),
-                "{rule} of {key}"
-            );
+            assert_eq!(partition_key(rule, key.as_bytes()), part.as_bytes(), "{rule} of {key}");
         }
     }
 

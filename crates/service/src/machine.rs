@@ -51,12 +51,7 @@ impl ShardMachine {
             }
         }
         shard.advance_horizon(applied.stamp);
-        Ok(Self {
-            shard,
-            services,
-            applied,
-            dropped,
-        })
+        Ok(Self { shard, services, applied, dropped })
     }
 
     /// How far the log is applied.
@@ -85,10 +80,8 @@ impl ShardMachine {
             let outcome = match known {
                 Some(outcome) => outcome,
                 None => {
-                    let mut context = ServiceContext {
-                        transaction: &mut transaction,
-                        dropped: &mut dropped,
-                    };
+                    let mut context =
+                        ServiceContext { transaction: &mut transaction, dropped: &mut dropped };
                     let outcome = run(&self.services, &mut context, command)?;
                     if let Some(id) = command.request_id {
                         requests::remember(&mut transaction, id, &outcome);
@@ -103,26 +96,15 @@ impl ShardMachine {
         if new_requests > 0 {
             requests::forget(&mut transaction, new_requests)?;
         }
-        let applied = Applied {
-            index: entry.index,
-            stamp: self.applied.stamp.max(stamp),
-        };
+        let applied = Applied { index: entry.index, stamp: self.applied.stamp.max(stamp) };
         transaction.put_own(APPLIED, encode_applied(applied));
         let dropped = (dropped != self.dropped).then_some(dropped);
-        Ok(Prepared {
-            batch: transaction.into_batch(),
-            outcomes,
-            applied,
-            dropped,
-        })
+        Ok(Prepared { batch: transaction.into_batch(), outcomes, applied, dropped })
     }
 
     /// Takes a prepared entry as applied, once its batch is written. Returns the outcomes.
     pub fn commit(&mut self, prepared: Prepared) -> Vec<Outcome> {
-        debug_assert!(
-            prepared.applied.index > self.applied.index,
-            "entries apply in order"
-        );
+        debug_assert!(prepared.applied.index > self.applied.index, "entries apply in order");
         self.applied = prepared.applied;
         if let Some(dropped) = prepared.dropped {
             self.dropped = dropped;
@@ -145,15 +127,11 @@ fn run(
     command: &Command,
 ) -> Result<Outcome, StoreError> {
     let Some(service) = services.get(command.service) else {
-        return Ok(Err(Rejected::UnknownService {
-            service: command.service,
-        }));
+        return Ok(Err(Rejected::UnknownService { service: command.service }));
     };
     match service.write(context, command.payload.clone()) {
         Ok(reply) => Ok(Ok(reply)),
-        Err(WriteError::Malformed(_)) => Ok(Err(Rejected::Malformed {
-            service: command.service,
-        })),
+        Err(WriteError::Malformed(_)) => Ok(Err(Rejected::Malformed { service: command.service })),
         Err(WriteError::Store(error)) => Err(error),
     }
 }
@@ -164,10 +142,7 @@ fn run(
 /// [`StoreError::UnknownFormat`], or what reading reports.
 pub fn read_applied(shard: &dyn Reader) -> Result<Applied, StoreError> {
     let Some(stored) = shard.get(&breccia_store::key::own(APPLIED))? else {
-        return Ok(Applied {
-            index: LogIndex::default(),
-            stamp: Timestamp::MIN,
-        });
+        return Ok(Applied { index: LogIndex::default(), stamp: Timestamp::MIN });
     };
     decode_applied(&stored).ok_or_else(|| StoreError::UnknownFormat {
         what: "the applied position",

@@ -35,11 +35,8 @@ pub(crate) fn recall(
     let Some(mut stored) = transaction.get_own(&by_id(id))? else {
         return Ok(None);
     };
-    let unknown = |found| StoreError::UnknownFormat {
-        what: "a request's reply",
-        found,
-        known: FORMAT,
-    };
+    let unknown =
+        |found| StoreError::UnknownFormat { what: "a request's reply", found, known: FORMAT };
     let Some([format, kind]) = stored.first_chunk::<2>().copied() else {
         return Err(unknown(0));
     };
@@ -49,12 +46,12 @@ pub(crate) fn recall(
     stored.advance(2);
     match (kind, stored.first_chunk::<2>()) {
         (APPLIED, _) => Ok(Some(Ok(stored))),
-        (UNKNOWN_SERVICE, Some(service)) => Ok(Some(Err(Rejected::UnknownService {
-            service: service_of(*service),
-        }))),
-        (MALFORMED, Some(service)) => Ok(Some(Err(Rejected::Malformed {
-            service: service_of(*service),
-        }))),
+        (UNKNOWN_SERVICE, Some(service)) => {
+            Ok(Some(Err(Rejected::UnknownService { service: service_of(*service) })))
+        }
+        (MALFORMED, Some(service)) => {
+            Ok(Some(Err(Rejected::Malformed { service: service_of(*service) })))
+        }
         _ => Err(unknown(kind)),
     }
 }
@@ -86,12 +83,8 @@ pub(crate) fn remember(transaction: &mut Transaction<'_>, id: RequestId, outcome
 /// Forgets ids that are too old or too many, after an entry that brought `new` ones.
 pub(crate) fn forget(transaction: &mut Transaction<'_>, new: usize) -> Result<(), StoreError> {
     let counted = transaction.get_own(COUNT)?;
-    let before = counted
-        .as_deref()
-        .and_then(|count| count.first_chunk::<8>().copied());
-    let mut count = before
-        .map_or(0, u64::from_be_bytes)
-        .saturating_add(wide(new));
+    let before = counted.as_deref().and_then(|count| count.first_chunk::<8>().copied());
+    let mut count = before.map_or(0, u64::from_be_bytes).saturating_add(wide(new));
     let oldest_kept = transaction.stamp().saturating_sub(REQUEST_ID_REMEMBERED);
     for (name, _) in transaction.own_before(&[BY_AGE], new.saturating_mul(FORGET_PER_NEW))? {
         let Some((stamp, id)) = parse_by_age(&name) else {

@@ -75,12 +75,7 @@ impl Services {
     /// A set of services. Of two with the same id the later one counts.
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = Arc<dyn Service>>) -> Self {
-        Self(Arc::new(
-            services
-                .into_iter()
-                .map(|service| (service.id(), service))
-                .collect(),
-        ))
+        Self(Arc::new(services.into_iter().map(|service| (service.id(), service)).collect()))
     }
 
     /// The service with this id.

@@ -183,10 +183,7 @@ impl Reader {
                 self.at += 1;
                 Ok(*byte)
             }
-            None => Err(DecodeError::Truncated {
-                at: self.at,
-                needed: 1,
-            }),
+            None => Err(DecodeError::Truncated { at: self.at, needed: 1 }),
         }
     }
 
@@ -274,11 +271,7 @@ impl Reader {
     /// [`DecodeError::Truncated`].
     #[inline]
     pub fn take_array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        match self
-            .bytes
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk::<N>())
-        {
+        match self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()) {
             Some(array) => {
                 self.at += N;
                 Ok(*array)
@@ -299,11 +292,7 @@ impl Reader {
         &mut self,
         take: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
-        if self.take_bool()? {
-            take(self).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.take_bool()? { take(self).map(Some) } else { Ok(None) }
     }
 
     /// What [`Writer::put_many`] wrote, each item as `take` reads it; `item_bytes_min` as in
@@ -341,21 +330,14 @@ impl Reader {
     /// The error that the byte just taken, `tag`, is not a known `field`.
     #[must_use]
     pub const fn unknown(&self, field: &'static str, tag: u8) -> DecodeError {
-        DecodeError::UnknownTag {
-            at: self.at.saturating_sub(1),
-            field,
-            tag,
-        }
+        DecodeError::UnknownTag { at: self.at.saturating_sub(1), field, tag }
     }
 
     #[inline]
     const fn require(&self, needed: usize) -> Result<(), DecodeError> {
         match needed.checked_sub(self.remaining()) {
             None | Some(0) => Ok(()),
-            Some(missing) => Err(DecodeError::Truncated {
-                at: self.at,
-                needed: missing,
-            }),
+            Some(missing) => Err(DecodeError::Truncated { at: self.at, needed: missing }),
         }
     }
 }
@@ -379,16 +361,10 @@ mod tests {
             (127, &[0x7f]),
             (128, &[0x80, 1]),
             (300, &[0xac, 2]),
-            (
-                u64::MAX,
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            ),
+            (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
         ] {
             assert_eq!(written(|to| to.put_varint(value)), bytes);
-            assert_eq!(
-                Reader::new(Bytes::copy_from_slice(bytes)).take_varint(),
-                Ok(value)
-            );
+            assert_eq!(Reader::new(Bytes::copy_from_slice(bytes)).take_varint(), Ok(value));
         }
         let too_long = [0x80, 0];
         let too_large = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
@@ -410,21 +386,14 @@ mod tests {
         ));
         assert!(Reader::new(bytes).take_many(2, Reader::take_u8).is_err());
         let three = written(|to| to.put_many(&[1u8, 2, 3], |to, item| to.put_u8(*item)));
-        assert_eq!(
-            Reader::new(three.clone()).take_many(1, Reader::take_u8),
-            Ok(vec![1, 2, 3])
-        );
+        assert_eq!(Reader::new(three.clone()).take_many(1, Reader::take_u8), Ok(vec![1, 2, 3]));
         assert!(Reader::new(three).take_many(2, Reader::take_u8).is_err());
     }
 
     #[test]
     fn flags_are_zero_or_one_and_nothing_may_follow() {
         let mut reader = Reader::new(Bytes::from_static(&[2, 9]));
-        let error = DecodeError::UnknownTag {
-            at: 0,
-            field: "flag",
-            tag: 2,
-        };
+        let error = DecodeError::UnknownTag { at: 0, field: "flag", tag: 2 };
         assert_eq!(reader.take_bool(), Err(error));
         assert_eq!(reader.finish(), Err(DecodeError::Trailing { bytes: 1 }));
     }

@@ -50,16 +50,10 @@ impl ShardBatch {
 
     /// Removes a range of raw keys.
     pub fn delete_range(&mut self, bounds: Bounds) {
-        let within = (
-            Bound::Included(&bounds.lower),
-            Bound::Excluded(&bounds.upper),
-        );
+        let within = (Bound::Included(&bounds.lower), Bound::Excluded(&bounds.upper));
         if bounds.lower < bounds.upper {
-            let gone: Vec<_> = self
-                .rows
-                .range::<Vec<u8>, _>(within)
-                .map(|(k, _)| k.clone())
-                .collect();
+            let gone: Vec<_> =
+                self.rows.range::<Vec<u8>, _>(within).map(|(k, _)| k.clone()).collect();
             for key in gone {
                 self.rows.remove(&key);
             }
@@ -93,9 +87,7 @@ impl ShardBatch {
 
     /// The rows to write, in key order.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], &Pending)> {
-        self.rows
-            .iter()
-            .map(|(key, pending)| (key.as_slice(), pending))
+        self.rows.iter().map(|(key, pending)| (key.as_slice(), pending))
     }
 
     /// The rows to write from `lower` on, in key order.

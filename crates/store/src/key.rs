@@ -103,8 +103,7 @@ pub fn bounds_of_prefix(table: TableId, kind: RowKind, prefix: &[u8]) -> Bounds 
 /// The table of a raw key; `None` if it is too short to have one.
 #[must_use]
 pub fn table_of(raw: &[u8]) -> Option<TableId> {
-    raw.first_chunk::<TABLE_BYTES>()
-        .map(|bytes| TableId::new(u32::from_be_bytes(*bytes)))
+    raw.first_chunk::<TABLE_BYTES>().map(|bytes| TableId::new(u32::from_be_bytes(*bytes)))
 }
 
 /// The key of a row in a plain or monoid table.

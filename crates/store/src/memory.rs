@@ -43,12 +43,9 @@ struct MemoryCursor {
 impl Engine for MemoryEngine {
     fn open_shard(&self, shard: ShardId) -> Result<Arc<dyn ShardEngine>, StoreError> {
         let mut shards = self.shards.write();
-        let opened = shards.entry(shard).or_insert_with(|| {
-            Arc::new(MemoryShard {
-                shard,
-                rows: RwLock::default(),
-            })
-        });
+        let opened = shards
+            .entry(shard)
+            .or_insert_with(|| Arc::new(MemoryShard { shard, rows: RwLock::default() }));
         Ok(Arc::clone(opened) as Arc<dyn ShardEngine>)
     }
 
@@ -62,10 +59,7 @@ impl Engine for MemoryEngine {
         _durability: Durability,
     ) -> Result<(), StoreError> {
         let shards = self.shards.read();
-        if let Some((shard, _)) = batches
-            .iter()
-            .find(|(shard, _)| !shards.contains_key(shard))
-        {
+        if let Some((shard, _)) = batches.iter().find(|(shard, _)| !shards.contains_key(shard)) {
             return Err(StoreError::NoSuchShard { shard: *shard });
         }
         for (shard, batch) in batches {
@@ -97,9 +91,7 @@ impl Engine for MemoryEngine {
     }
 
     fn put_node_record(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.node_records
-            .write()
-            .insert(name.to_owned(), Bytes::copy_from_slice(value));
+        self.node_records.write().insert(name.to_owned(), Bytes::copy_from_slice(value));
         Ok(())
     }
 }
@@ -145,11 +137,7 @@ impl Reader for MemoryShard {
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
-        Box::new(MemoryCursor {
-            rows: self.state(),
-            bounds,
-            at: None,
-        })
+        Box::new(MemoryCursor { rows: self.state(), bounds, at: None })
     }
 }
 
@@ -173,10 +161,7 @@ impl ShardEngine for MemoryShard {
 
     fn usage(&self) -> Usage {
         let rows = self.state();
-        let bytes: usize = rows
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
+        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
         Usage {
             keys_estimate: u64::try_from(rows.len()).unwrap_or(u64::MAX),
             disk_bytes: 0,
@@ -199,11 +184,7 @@ impl Reader for MemorySnapshot {
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
-        Box::new(MemoryCursor {
-            rows: Arc::clone(&self.0),
-            bounds,
-            at: None,
-        })
+        Box::new(MemoryCursor { rows: Arc::clone(&self.0), bounds, at: None })
     }
 }
 
@@ -221,11 +202,7 @@ impl MemoryCursor {
             None
         } else {
             let mut range = self.rows.range::<[u8], _>((within_lower, within_upper));
-            let found = if first {
-                range.next()
-            } else {
-                range.next_back()
-            };
+            let found = if first { range.next() } else { range.next_back() };
             found
                 .filter(|(key, _)| self.bounds.lower <= **key && **key < self.bounds.upper)
                 .map(|(key, value)| (key.clone(), value.clone()))
@@ -280,9 +257,7 @@ impl Cursor for MemoryCursor {
     }
 
     fn item(&self) -> Option<(&[u8], &[u8])> {
-        self.at
-            .as_ref()
-            .map(|(key, value)| (key.as_slice(), value.as_ref()))
+        self.at.as_ref().map(|(key, value)| (key.as_slice(), value.as_ref()))
     }
 
     fn status(&self) -> Result<(), StoreError> {

@@ -23,9 +23,7 @@ pub struct Rule {
 impl RetentionRules {
     /// Replaces all rules.
     pub fn replace(&self, rules: impl IntoIterator<Item = (TableId, Retention)>) {
-        let rules = rules
-            .into_iter()
-            .map(|(table, retention)| (table, Rule { retention }));
+        let rules = rules.into_iter().map(|(table, retention)| (table, Rule { retention }));
         self.0.store(Arc::new(rules.collect()));
     }
 

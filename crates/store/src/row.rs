@@ -77,26 +77,16 @@ fn encode_head(value: &[u8], expires_at: Option<Timestamp>, flags: u8) -> Vec<u8
 /// # Errors
 /// [`StoreError::UnknownFormat`].
 pub fn decode_head(stored: &[u8]) -> Result<Head, StoreError> {
-    let unknown = |found| StoreError::UnknownFormat {
-        what: "a row",
-        found,
-        known: FORMAT,
-    };
+    let unknown = |found| StoreError::UnknownFormat { what: "a row", found, known: FORMAT };
     let (&first, rest) = stored.split_first().ok_or_else(|| unknown(0))?;
     if first & FORMAT_MASK != FORMAT {
         return Err(unknown(first));
     }
     let deleted = first & DELETED != 0;
     if first & HAS_EXPIRY == 0 {
-        return Ok(Head {
-            expires_at: None,
-            deleted,
-            bytes: 1,
-        });
+        return Ok(Head { expires_at: None, deleted, bytes: 1 });
     }
-    let micros = rest
-        .first_chunk::<EXPIRY_BYTES>()
-        .ok_or_else(|| unknown(first))?;
+    let micros = rest.first_chunk::<EXPIRY_BYTES>().ok_or_else(|| unknown(first))?;
     Ok(Head {
         expires_at: Some(Timestamp::from_micros(i64::from_be_bytes(*micros))),
         deleted,
@@ -114,10 +104,7 @@ pub fn decode(mut stored: Bytes, now: Timestamp) -> Result<Option<StoredRow>, St
         return Ok(None);
     }
     stored.advance(head.bytes);
-    Ok(Some(StoredRow {
-        value: stored,
-        expires_at: head.expires_at,
-    }))
+    Ok(Some(StoredRow { value: stored, expires_at: head.expires_at }))
 }
 
 /// Merges stored states of a monoid, oldest first. `None` if one of them cannot be read.
@@ -138,9 +125,7 @@ mod tests {
     #[test]
     fn an_empty_value_is_a_row_and_a_deleted_version_is_none() {
         let now = Timestamp::from_micros(0);
-        let empty = decode(encode(b"", None).into(), now)
-            .expect("format")
-            .expect("row");
+        let empty = decode(encode(b"", None).into(), now).expect("format").expect("row");
         assert_eq!(empty.value.len(), 0);
         assert_eq!(decode(encode_deleted(None).into(), now), Ok(None));
     }
@@ -152,10 +137,7 @@ mod tests {
         let before = Timestamp::from_micros(99);
         assert_eq!(
             decode(stored.clone(), before),
-            Ok(Some(StoredRow {
-                value: Bytes::from_static(b"v"),
-                expires_at: Some(at)
-            }))
+            Ok(Some(StoredRow { value: Bytes::from_static(b"v"), expires_at: Some(at) }))
         );
         assert_eq!(decode(stored, at), Ok(None));
     }
@@ -170,10 +152,7 @@ mod tests {
     #[test]
     fn the_bytes_of_version_one_stay_what_they_are() {
         assert_eq!(encode(b"v", None), b"\x10v");
-        assert_eq!(
-            encode(b"v", Some(Timestamp::from_micros(1))),
-            b"\x11\0\0\0\0\0\0\0\x01v"
-        );
+        assert_eq!(encode(b"v", Some(Timestamp::from_micros(1))), b"\x11\0\0\0\0\0\0\0\x01v");
         assert_eq!(encode_deleted(None), b"\x12");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use breccia_types::kv::{Direction, Row, Version};
+use breccia_types::limits::PAGE_BYTES_MAX;
 use breccia_types::table::RowKind;
 use breccia_types::{Retention, Table, TableId, Timestamp};
 use bytes::Bytes;
@@ -87,10 +88,8 @@ impl<'a> TableReader<'a> {
                 Step::Shown(instant) if instant <= as_of => {
                     let key = Bytes::copy_from_slice(key);
                     let stored = Some(Bytes::copy_from_slice(stored));
-                    return Ok(decode_row(key, stored, self.now)?.map(|row| Row {
-                        version: Some(instant),
-                        ..row
-                    }));
+                    return Ok(decode_row(key, stored, self.now)?
+                        .map(|row| Row { version: Some(instant), ..row }));
                 }
                 Step::Shown(_) | Step::Malformed => cursor.next(),
             }
@@ -99,7 +98,8 @@ impl<'a> TableReader<'a> {
         Ok(None)
     }
 
-    /// The versions of a row with `from <= instant <= to`, newest first, at most `limit`.
+    /// The versions of a row with `from <= instant <= to`, newest first: at most `limit`, and
+    /// none after those that reach [`PAGE_BYTES_MAX`].
     ///
     /// # Errors
     /// See [`Reader::get`].
@@ -119,8 +119,9 @@ impl<'a> TableReader<'a> {
             cursor.seek(&bounds.lower);
         }
         let mut found = Vec::new();
+        let mut bytes = 0;
         while let Some((raw, stored)) = cursor.item() {
-            if found.len() >= limit {
+            if found.len() >= limit || bytes >= PAGE_BYTES_MAX {
                 return Ok(found);
             }
             match versions.next(raw, stored)? {
@@ -129,11 +130,9 @@ impl<'a> TableReader<'a> {
                 Step::Shown(instant) if instant <= to => {
                     let head = row::decode_head(stored)?;
                     let value = stored.get(head.bytes..).unwrap_or_default();
+                    bytes += value.len();
                     let value = (!head.deleted).then(|| Bytes::copy_from_slice(value));
-                    found.push(Version {
-                        version: instant,
-                        value,
-                    });
+                    found.push(Version { version: instant, value });
                 }
                 Step::Shown(_) | Step::Malformed => {}
             }
@@ -286,10 +285,8 @@ impl RowIter<'_> {
                         return Ok(None);
                     };
                     let stored = Some(Bytes::copy_from_slice(stored));
-                    return Ok(decode_row(key.into(), stored, self.now)?.map(|row| Row {
-                        version: Some(instant),
-                        ..row
-                    }));
+                    return Ok(decode_row(key.into(), stored, self.now)?
+                        .map(|row| Row { version: Some(instant), ..row }));
                 }
                 Step::Shown(_) | Step::Malformed => self.cursor.next(),
             }
@@ -313,8 +310,7 @@ impl RowIter<'_> {
             }
         }
         if let Some(key) = key::key_of_versions(shared) {
-            self.cursor
-                .seek(&key::after(self.table, RowKind::Versioned, &key));
+            self.cursor.seek(&key::after(self.table, RowKind::Versioned, &key));
         }
     }
 }
@@ -344,12 +340,7 @@ pub(crate) enum Step {
 
 impl Versions {
     pub(crate) const fn new(retention: Retention, now: Timestamp) -> Self {
-        Self {
-            retention,
-            now,
-            seen: 0,
-            newer: None,
-        }
+        Self { retention, now, seen: 0, newer: None }
     }
 
     pub(crate) fn next(&mut self, raw: &[u8], stored: &[u8]) -> Result<Step, StoreError> {
@@ -357,21 +348,14 @@ impl Versions {
             return Ok(Step::Malformed);
         };
         let expired = row::decode_head(stored)?.is_expired(self.now);
-        let crowded_out = self
-            .retention
-            .keep_versions
-            .is_some_and(|keep| self.seen >= keep);
+        let crowded_out = self.retention.keep_versions.is_some_and(|keep| self.seen >= keep);
         let outlived = match (self.retention.keep_for, self.newer) {
             (Some(keep_for), Some(newer)) => is_outlived(newer, keep_for, self.now),
             _ => false,
         };
         self.seen = self.seen.saturating_add(1);
         self.newer = Some(instant);
-        Ok(if expired || crowded_out || outlived {
-            Step::Hidden
-        } else {
-            Step::Shown(instant)
-        })
+        Ok(if expired || crowded_out || outlived { Step::Hidden } else { Step::Shown(instant) })
     }
 }
 
@@ -387,12 +371,10 @@ fn decode_row(
     let Some(stored) = stored else {
         return Ok(None);
     };
-    Ok(
-        row::decode(stored, now)?.map(|StoredRow { value, expires_at }| Row {
-            key,
-            value,
-            expires_at,
-            version: None,
-        }),
-    )
+    Ok(row::decode(stored, now)?.map(|StoredRow { value, expires_at }| Row {
+        key,
+        value,
+        expires_at,
+        version: None,
+    }))
 }

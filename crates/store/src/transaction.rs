@@ -37,11 +37,7 @@ impl<'a> Transaction<'a> {
     /// A transaction on a shard's present state.
     #[must_use]
     pub fn new(shard: &'a dyn Reader) -> Self {
-        Self {
-            shard,
-            batch: ShardBatch::default(),
-            stamp: Timestamp::MIN,
-        }
+        Self { shard, batch: ShardBatch::default(), stamp: Timestamp::MIN }
     }
 
     /// Starts the next command, at its instant.
@@ -78,9 +74,9 @@ impl<'a> Transaction<'a> {
     pub fn get(&self, table: TableRef, key: &[u8]) -> Result<Option<StoredRow>, StoreError> {
         let stored = match table.kind {
             RowKind::Plain | RowKind::Monoid => self.get_raw(&key::row(table.id, key))?,
-            RowKind::Versioned => self
-                .first_raw(&key::bounds_of_versions(table.id, key))?
-                .map(|(_, stored)| stored),
+            RowKind::Versioned => {
+                self.first_raw(&key::bounds_of_versions(table.id, key))?.map(|(_, stored)| stored)
+            }
         };
         match stored {
             Some(stored) => row::decode(stored, self.stamp),
@@ -111,11 +107,7 @@ impl<'a> Transaction<'a> {
 
     /// Writes one version of a row.
     pub fn put_version(&mut self, table: TableId, key: &[u8], version: &NewVersion<'_>) {
-        let NewVersion {
-            instant,
-            value,
-            ttl,
-        } = *version;
+        let NewVersion { instant, value, ttl } = *version;
         let expires_at = ttl.map(|ttl| instant.saturating_add(ttl));
         let stored = match value {
             Some(value) => row::encode(value, expires_at),
@@ -187,10 +179,7 @@ impl<'a> Transaction<'a> {
                 Pending::Put(merged([state.as_slice(), &operand].into_iter())?)
             }
             Some(Pending::Merge(operands)) => {
-                let all = operands
-                    .iter()
-                    .map(Vec::as_slice)
-                    .chain([operand.as_slice()]);
+                let all = operands.iter().map(Vec::as_slice).chain([operand.as_slice()]);
                 Pending::Merge(vec![merged(all)?])
             }
         };
@@ -252,9 +241,7 @@ impl<'a> Transaction<'a> {
             Some(Pending::Merge(operands)) => {
                 let base = self.shard.get(raw)?;
                 let operands = operands.iter().map(Vec::as_slice);
-                Ok(Some(
-                    merged(base.as_deref().into_iter().chain(operands))?.into(),
-                ))
+                Ok(Some(merged(base.as_deref().into_iter().chain(operands))?.into()))
             }
         }
     }
@@ -275,10 +262,7 @@ impl<'a> Transaction<'a> {
             if let Some((pending_raw, pending_stored)) = pending
                 && pending_raw <= raw
             {
-                return Ok(Some((
-                    pending_raw.to_vec(),
-                    Bytes::copy_from_slice(pending_stored),
-                )));
+                return Ok(Some((pending_raw.to_vec(), Bytes::copy_from_slice(pending_stored))));
             }
             if self.batch.pending(raw).is_none() {
                 return Ok(Some((raw.to_vec(), Bytes::copy_from_slice(stored))));
@@ -320,8 +304,5 @@ fn merged<'s>(states: impl Iterator<Item = &'s [u8]>) -> Result<Vec<u8>, StoreEr
 }
 
 fn misfit(reason: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Io {
-        operation: "merge",
-        detail: reason.to_string(),
-    }
+    StoreError::Io { operation: "merge", detail: reason.to_string() }
 }

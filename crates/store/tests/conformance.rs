@@ -26,10 +26,7 @@ struct Bed {
 }
 
 fn options() -> RocksOptions {
-    RocksOptions {
-        memory_bytes: 64 << 20,
-        background_jobs: 2,
-    }
+    RocksOptions { memory_bytes: 64 << 20, background_jobs: 2 }
 }
 
 fn beds() -> Vec<Bed> {
@@ -42,12 +39,7 @@ fn beds() -> Vec<Bed> {
         .into_iter()
         .map(|(engine, _directory)| {
             let shard = engine.open_shard(SHARD).expect("a shard");
-            Bed {
-                engine,
-                shard,
-                rules: Arc::clone(&rules),
-                _directory,
-            }
+            Bed { engine, shard, rules: Arc::clone(&rules), _directory }
         })
         .collect()
 }
@@ -58,9 +50,7 @@ impl Bed {
         transaction.begin(at(stamp));
         edit(&mut transaction);
         let batches = [(SHARD, transaction.into_batch())];
-        self.engine
-            .write(&batches, Durability::Buffered)
-            .expect("writes");
+        self.engine.write(&batches, Durability::Buffered).expect("writes");
         self.shard.advance_horizon(at(stamp));
     }
 
@@ -69,10 +59,7 @@ impl Bed {
     }
 
     fn keys(&self, table: &Table, now: i64, range: &ScanRange) -> Vec<Bytes> {
-        self.reader(table, now)
-            .rows(range)
-            .map(|row| row.expect("a row").key)
-            .collect()
+        self.reader(table, now).rows(range).map(|row| row.expect("a row").key).collect()
     }
 }
 
@@ -81,15 +68,8 @@ const fn at(micros: i64) -> Timestamp {
 }
 
 fn table(id: u32, kind: TableKind) -> Table {
-    let options = TableOptions {
-        kind,
-        ..TableOptions::default()
-    };
-    Table {
-        id: TableId::new(id),
-        name: format!("t{id}"),
-        options,
-    }
+    let options = TableOptions { kind, ..TableOptions::default() };
+    Table { id: TableId::new(id), name: format!("t{id}"), options }
 }
 
 fn plain() -> Table {
@@ -105,14 +85,8 @@ fn put(transaction: &mut Transaction<'_>, table: TableRef, key: &[u8], value: &[
 }
 
 fn put_version(bed: &Bed, table: &Table, key: &[u8], instant: i64, value: Option<&[u8]>) {
-    let version = NewVersion {
-        instant: at(instant),
-        value,
-        ttl: table.options.ttl,
-    };
-    bed.write(instant, |transaction| {
-        transaction.put_version(table.id, key, &version)
-    });
+    let version = NewVersion { instant: at(instant), value, ttl: table.options.ttl };
+    bed.write(instant, |transaction| transaction.put_version(table.id, key, &version));
 }
 
 #[test]
@@ -126,10 +100,7 @@ fn an_empty_value_differs_from_an_absent_key_and_any_bytes_are_keys() {
         });
         let reader = bed.reader(&table, 2);
         for key in [&b""[..], b"\0", b"\xff\xff", b"a", b"ab"] {
-            assert_eq!(
-                reader.get(key).expect("reads").expect("a row").value.len(),
-                0
-            );
+            assert_eq!(reader.get(key).expect("reads").expect("a row").value.len(), 0);
         }
         assert_eq!(reader.get(b"abc"), Ok(None));
         assert_eq!(bed.keys(&table, 2, &ScanRange::default()).len(), 5);
@@ -157,10 +128,7 @@ fn commands_of_one_entry_see_what_earlier_ones_wrote() {
         let table = plain().to_ref();
         bed.write(1, |t| {
             put(t, table, b"a", b"1");
-            assert_eq!(
-                t.get(table, b"a").expect("reads").expect("a row").value,
-                "1"
-            );
+            assert_eq!(t.get(table, b"a").expect("reads").expect("a row").value, "1");
             assert_eq!(t.delete(table, b"a"), Ok(true));
             assert_eq!(t.delete(table, b"a"), Ok(false));
             put(t, table, b"b", b"2");
@@ -186,20 +154,11 @@ fn scans_honour_prefix_bounds_direction_and_where_the_last_page_ended() {
             let keys = |range: ScanRange| bed.keys(table, 2, &range);
             let text = |key: &'static [u8]| Bytes::from_static(key);
             assert_eq!(keys(ScanRange::default()).len(), 6);
-            let prefix = ScanRange {
-                prefix: text(b"a"),
-                ..ScanRange::default()
-            };
+            let prefix = ScanRange { prefix: text(b"a"), ..ScanRange::default() };
             assert_eq!(keys(prefix.clone()), [&b"a"[..], b"a\0", b"ab"]);
-            let back = ScanRange {
-                direction: Direction::Reverse,
-                ..prefix
-            };
+            let back = ScanRange { direction: Direction::Reverse, ..prefix };
             assert_eq!(keys(back.clone()), [&b"ab"[..], b"a\0", b"a"]);
-            let resumed = ScanRange {
-                after: Some(text(b"ab")),
-                ..back
-            };
+            let resumed = ScanRange { after: Some(text(b"ab")), ..back };
             assert_eq!(keys(resumed), [&b"a\0"[..], b"a"]);
             let bounded = ScanRange {
                 from: Some(text(b"a\0")),
@@ -207,16 +166,10 @@ fn scans_honour_prefix_bounds_direction_and_where_the_last_page_ended() {
                 ..ScanRange::default()
             };
             assert_eq!(keys(bounded.clone()), [&b"a\0"[..], b"ab", b"b"]);
-            let after = ScanRange {
-                after: Some(text(b"a\0")),
-                ..bounded
-            };
+            let after = ScanRange { after: Some(text(b"a\0")), ..bounded };
             assert_eq!(keys(after), [&b"ab"[..], b"b"]);
-            let upside_down = ScanRange {
-                from: Some(text(b"c")),
-                to: Some(text(b"a")),
-                ..ScanRange::default()
-            };
+            let upside_down =
+                ScanRange { from: Some(text(b"c")), to: Some(text(b"a")), ..ScanRange::default() };
             assert!(keys(upside_down).is_empty());
         }
     }
@@ -233,26 +186,17 @@ fn late_versions_take_their_place_and_the_same_instant_is_replaced() {
         put_version(&bed, &table, b"k\0", 5, Some(b"neighbour"));
         let reader = bed.reader(&table, 100);
         let value = |row: Option<breccia_types::kv::Row>| row.map(|row| row.value);
-        assert_eq!(
-            value(reader.get(b"k").expect("reads")),
-            Some("thirty".into())
-        );
-        for (instant, expected) in [
-            (9, None),
-            (10, Some("ten")),
-            (25, Some("TWENTY")),
-            (99, Some("thirty")),
-        ] {
+        assert_eq!(value(reader.get(b"k").expect("reads")), Some("thirty".into()));
+        for (instant, expected) in
+            [(9, None), (10, Some("ten")), (25, Some("TWENTY")), (99, Some("thirty"))]
+        {
             let found = value(reader.get_as_of(b"k", at(instant)).expect("reads"));
             assert_eq!(found, expected.map(Bytes::from), "as of {instant}");
         }
         let history = reader.history(b"k", at(10), at(29), 10).expect("reads");
         let instants: Vec<_> = history.iter().map(|v| v.version.as_micros()).collect();
         assert_eq!(instants, [20, 10]);
-        let as_of = ScanRange {
-            as_of: Some(at(9)),
-            ..ScanRange::default()
-        };
+        let as_of = ScanRange { as_of: Some(at(9)), ..ScanRange::default() };
         assert_eq!(bed.keys(&table, 100, &as_of), ["k\0"]);
     }
 }
@@ -266,16 +210,8 @@ fn a_deleted_row_keeps_its_history() {
         let reader = bed.reader(&table, 100);
         assert_eq!(reader.get(b"k"), Ok(None));
         assert!(reader.get_as_of(b"k", at(19)).expect("reads").is_some());
-        let history = reader
-            .history(b"k", Timestamp::MIN, Timestamp::MAX, 10)
-            .expect("reads");
-        assert_eq!(
-            history
-                .iter()
-                .map(|v| v.value.is_some())
-                .collect::<Vec<_>>(),
-            [false, true]
-        );
+        let history = reader.history(b"k", Timestamp::MIN, Timestamp::MAX, 10).expect("reads");
+        assert_eq!(history.iter().map(|v| v.value.is_some()).collect::<Vec<_>>(), [false, true]);
         assert!(bed.keys(&table, 100, &ScanRange::default()).is_empty());
         assert_eq!(reader.count(), Ok(0));
     }
@@ -285,23 +221,16 @@ fn a_deleted_row_keeps_its_history() {
 fn retention_hides_versions_before_and_after_compaction_alike() {
     for bed in beds() {
         let mut table = versioned();
-        table.options.retention = Retention {
-            keep_versions: Some(3),
-            keep_for: Some(Duration::from_micros(50)),
-        };
+        table.options.retention =
+            Retention { keep_versions: Some(3), keep_for: Some(Duration::from_micros(50)) };
         bed.rules.replace([(table.id, table.options.retention)]);
         for instant in [10, 20, 30, 40, 50] {
             put_version(&bed, &table, b"k", instant, Some(b"v"));
         }
         let seen = |now: i64| {
             let reader = bed.reader(&table, now);
-            let history = reader
-                .history(b"k", Timestamp::MIN, Timestamp::MAX, 10)
-                .expect("reads");
-            history
-                .iter()
-                .map(|v| v.version.as_micros())
-                .collect::<Vec<_>>()
+            let history = reader.history(b"k", Timestamp::MIN, Timestamp::MAX, 10).expect("reads");
+            history.iter().map(|v| v.version.as_micros()).collect::<Vec<_>>()
         };
         // 30 was replaced at 40, and so outlives its replacement until 90.
         for _compacted in [false, true] {
@@ -341,12 +270,10 @@ fn the_space_of_expired_rows_comes_back() {
     for chunk in 0..16_u32 {
         bed.write(1, |t| {
             for row in 0..64_u32 {
-                let value: Vec<u8> = (0..16_384_u32)
-                    .map(|i| ((i * 31 + row * 7 + chunk) % 251) as u8)
-                    .collect();
+                let value: Vec<u8> =
+                    (0..16_384_u32).map(|i| ((i * 31 + row * 7 + chunk) % 251) as u8).collect();
                 let key = (chunk * 64 + row).to_be_bytes();
-                t.put(table, &key, &value, Some(at(60_000_000)))
-                    .expect("puts");
+                t.put(table, &key, &value, Some(at(60_000_000))).expect("puts");
             }
         });
     }
@@ -375,12 +302,7 @@ fn operands_merge_with_puts_deletes_and_each_other() {
             }
         };
         let expect = |fives: usize| {
-            let state = bed
-                .reader(&table, 99)
-                .get(b"k")
-                .expect("reads")
-                .expect("a row")
-                .value;
+            let state = bed.reader(&table, 99).get(b"k").expect("reads").expect("a row").value;
             let wanted = breccia_monoid::merge_all(vec![five.as_slice(); fives]).expect("merges");
             assert_eq!(state, wanted);
         };
@@ -411,18 +333,13 @@ fn an_operand_after_the_expiry_starts_anew() {
         let table = table(9, TableKind::Monoid(monoid));
         let merge = |stamp: i64, expires_at: i64| {
             bed.write(stamp, |t| {
-                t.merge(table.to_ref(), b"k", &one, Some(at(expires_at)))
-                    .expect("merges");
+                t.merge(table.to_ref(), b"k", &one, Some(at(expires_at))).expect("merges");
             });
         };
         merge(1, 10);
         merge(5, 15);
-        let count = |now: i64| {
-            bed.reader(&table, now)
-                .get(b"k")
-                .expect("reads")
-                .map(|row| row.value)
-        };
+        let count =
+            |now: i64| bed.reader(&table, now).get(b"k").expect("reads").map(|row| row.value);
         let two = breccia_monoid::merge_all([one.as_slice(), &one]).expect("merges");
         assert_eq!(count(14), Some(two.into()));
         merge(15, 25);
@@ -456,16 +373,10 @@ fn many_keys_are_read_together_in_their_order() {
     for bed in beds() {
         bed.write(1, |t| put(t, plain().to_ref(), b"a", b"1"));
         let raw = |name: &[u8]| key::row(plain().id, name);
-        let found = bed
-            .shard
-            .multi_get(&[raw(b"x"), raw(b"a"), raw(b"a")])
-            .expect("reads");
+        let found = bed.shard.multi_get(&[raw(b"x"), raw(b"a"), raw(b"a")]).expect("reads");
         let present: Vec<_> = found.iter().map(Option::is_some).collect();
         assert_eq!(present, [false, true, true]);
-        assert!(matches!(
-            bed.shard.get_cached(&raw(b"a")),
-            Ok(Lookup::Found(_))
-        ));
+        assert!(matches!(bed.shard.get_cached(&raw(b"a")), Ok(Lookup::Found(_))));
         assert_eq!(bed.shard.get_cached(&raw(b"x")), Ok(Lookup::Absent));
     }
 }
@@ -477,13 +388,8 @@ fn cursors_keep_within_their_bounds_in_both_directions() {
         for name in [b"a", b"b", b"c", b"d"] {
             batch.put(name.to_vec(), b"v".to_vec());
         }
-        bed.engine
-            .write(&[(SHARD, batch)], Durability::Buffered)
-            .expect("writes");
-        let bounds = Bounds {
-            lower: b"b".to_vec(),
-            upper: b"d".to_vec(),
-        };
+        bed.engine.write(&[(SHARD, batch)], Durability::Buffered).expect("writes");
+        let bounds = Bounds { lower: b"b".to_vec(), upper: b"d".to_vec() };
         let mut cursor = bed.shard.cursor(bounds);
         let key = |cursor: &dyn breccia_store::Cursor| cursor.item().map(|(key, _)| key.to_vec());
         cursor.seek(b"a");
@@ -528,8 +434,6 @@ fn what_was_written_is_there_when_the_engine_is_opened_again() {
     assert_eq!(engine.shards(), [SHARD]);
     assert_eq!(engine.get_node_record("who"), Ok(Some("me".into())));
     let shard = engine.open_shard(SHARD).expect("a shard");
-    let row = TableReader::new(shard.as_ref(), &table, at(1))
-        .get(b"k")
-        .expect("reads");
+    let row = TableReader::new(shard.as_ref(), &table, at(1)).get(b"k").expect("reads");
     assert_eq!(row.expect("a row").value, "v");
 }

@@ -1,7 +1,7 @@
 //! Random commands against both engines and against a naive model: whatever is written,
 //! flushed, compacted or expired, all three show the same rows.
 
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,24 +65,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn plain() -> Table {
-    Table {
-        id: TableId::new(20),
-        name: "plain".into(),
-        options: TableOptions::default(),
-    }
+    Table { id: TableId::new(20), name: "plain".into(), options: TableOptions::default() }
 }
 
 fn versioned(retention: Retention) -> Table {
-    let options = TableOptions {
-        kind: TableKind::Versioned,
-        retention,
-        ..TableOptions::default()
-    };
-    Table {
-        id: TableId::new(21),
-        name: "versioned".into(),
-        options,
-    }
+    let options = TableOptions { kind: TableKind::Versioned, retention, ..TableOptions::default() };
+    Table { id: TableId::new(21), name: "versioned".into(), options }
 }
 
 /// What the rows should be, kept as plainly as possible.
@@ -94,22 +82,13 @@ struct Model {
 
 impl Model {
     fn rows(&self, now: i64) -> Vec<(Bytes, u8)> {
-        let alive = self
-            .rows
-            .iter()
-            .filter(|(_, (_, expiry))| expiry.is_none_or(|at| at > now));
-        alive
-            .map(|(key, (value, _))| (key.clone(), *value))
-            .collect()
+        let alive = self.rows.iter().filter(|(_, (_, expiry))| expiry.is_none_or(|at| at > now));
+        alive.map(|(key, (value, _))| (key.clone(), *value)).collect()
     }
 
     fn history(&self, key: &Bytes, retention: Retention, now: i64) -> Vec<(i64, Option<u8>)> {
-        let keep = retention
-            .keep_versions
-            .map_or(usize::MAX, |keep| keep as usize);
-        let keep_for = retention
-            .keep_for
-            .map(|d| i64::try_from(d.as_micros()).expect("small"));
+        let keep = retention.keep_versions.map_or(usize::MAX, |keep| keep as usize);
+        let keep_for = retention.keep_for.map(|d| i64::try_from(d.as_micros()).expect("small"));
         let mut shown: Vec<(i64, Option<u8>)> = Vec::new();
         for (instant, value) in self.versions.get(key).into_iter().flatten().rev() {
             let outlived = match (keep_for, shown.last()) {
@@ -155,31 +134,17 @@ impl Bed {
                 Step::DeleteRange { from, to } => {
                     t.delete_range(plain, from, to.as_deref()).expect("deletes");
                 }
-                Step::PutVersion {
-                    key,
-                    instant,
-                    value,
-                } => {
+                Step::PutVersion { key, instant, value } => {
                     let value = value.map(|value| [value]);
                     let value = value.as_ref().map(<[u8; 1]>::as_slice);
                     let instant = at(i64::from(*instant));
-                    t.put_version(
-                        versioned.id,
-                        key,
-                        &NewVersion {
-                            instant,
-                            value,
-                            ttl: None,
-                        },
-                    );
+                    t.put_version(versioned.id, key, &NewVersion { instant, value, ttl: None });
                 }
                 Step::Flush | Step::Compact | Step::Write { .. } => {}
             }
         }
         let batches = [(SHARD, transaction.into_batch())];
-        self.engine
-            .write(&batches, Durability::Buffered)
-            .expect("writes");
+        self.engine.write(&batches, Durability::Buffered).expect("writes");
         self.shard.advance_horizon(at(now));
     }
 
@@ -187,10 +152,7 @@ impl Bed {
         let plain = plain();
         let reader = TableReader::new(self.shard.as_ref(), &plain, at(now));
         for direction in [Direction::Forward, Direction::Reverse] {
-            let range = ScanRange {
-                direction,
-                ..ScanRange::default()
-            };
+            let range = ScanRange { direction, ..ScanRange::default() };
             let mut found: Vec<_> = reader
                 .rows(&range)
                 .map(|row| row.expect("a row"))
@@ -206,36 +168,23 @@ impl Bed {
         let mut latest = Vec::new();
         for key in model.versions.keys() {
             let wanted = model.history(key, retention, now);
-            let found = reader
-                .history(key, Timestamp::MIN, Timestamp::MAX, 1_000)
-                .expect("reads");
+            let found = reader.history(key, Timestamp::MIN, Timestamp::MAX, 1_000).expect("reads");
             let found: Vec<_> = found
                 .iter()
-                .map(|v| {
-                    (
-                        v.version.as_micros(),
-                        v.value.as_ref().map(|value| value[0]),
-                    )
-                })
+                .map(|v| (v.version.as_micros(), v.value.as_ref().map(|value| value[0])))
                 .collect();
             assert_eq!(found, wanted, "history of {key:?} at {now}");
             for as_of in [0, 10, 25, 40] {
                 let wanted = wanted.iter().find(|(instant, _)| *instant <= as_of);
                 let found = reader.get_as_of(key, at(as_of)).expect("reads");
-                assert_eq!(
-                    found.map(|row| row.value[0]),
-                    wanted.and_then(|(_, value)| *value)
-                );
+                assert_eq!(found.map(|row| row.value[0]), wanted.and_then(|(_, value)| *value));
             }
             if let Some((_, Some(value))) = wanted.first() {
                 latest.push((key.clone(), *value));
             }
         }
         for direction in [Direction::Forward, Direction::Reverse] {
-            let range = ScanRange {
-                direction,
-                ..ScanRange::default()
-            };
+            let range = ScanRange { direction, ..ScanRange::default() };
             let rows = reader.rows(&range).map(|row| row.expect("a row"));
             let mut found: Vec<_> = rows.map(|row| (row.key, row.value[0])).collect();
             if direction == Direction::Reverse {
@@ -253,24 +202,14 @@ const fn at(micros: i64) -> Timestamp {
 fn apply(model: &mut Model, now: i64, step: &Step) {
     match step {
         Step::Put { key, value, ttl } => {
-            model
-                .rows
-                .insert(key.clone(), (*value, ttl.map(|ttl| now + i64::from(ttl))));
+            model.rows.insert(key.clone(), (*value, ttl.map(|ttl| now + i64::from(ttl))));
         }
         Step::Delete { key } => drop(model.rows.remove(key)),
         Step::DeleteRange { from, to } => {
             model.rows.retain(|key, _| !(from <= key && upper(to, key)));
         }
-        Step::PutVersion {
-            key,
-            instant,
-            value,
-        } => {
-            model
-                .versions
-                .entry(key.clone())
-                .or_default()
-                .insert(i64::from(*instant), *value);
+        Step::PutVersion { key, instant, value } => {
+            model.versions.entry(key.clone()).or_default().insert(i64::from(*instant), *value);
         }
         Step::Flush | Step::Compact | Step::Write { .. } => {}
     }

@@ -88,11 +88,7 @@ impl Slot {
     /// The slot of this number, or `None` if it is not below [`SLOT_COUNT`].
     #[must_use]
     pub const fn new(raw: u16) -> Option<Self> {
-        if raw < SLOT_COUNT {
-            Some(Self(raw))
-        } else {
-            None
-        }
+        if raw < SLOT_COUNT { Some(Self(raw)) } else { None }
     }
 
     /// The slot of a CRC16: the checksum modulo [`SLOT_COUNT`].
@@ -162,10 +158,7 @@ mod tests {
     fn a_request_id_reads_what_it_shows_with_or_without_dashes() {
         let id = RequestId::new(*b"0123456789abcdef");
         assert_eq!(RequestId::parse(&id.to_string()), Some(id));
-        assert_eq!(
-            RequestId::parse("30313233-3435-3637-3839-616263646566"),
-            Some(id)
-        );
+        assert_eq!(RequestId::parse("30313233-3435-3637-3839-616263646566"), Some(id));
         assert_eq!(RequestId::parse("30"), None);
         assert_eq!(RequestId::parse(&format!("{id}00")), None);
     }

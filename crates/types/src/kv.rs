@@ -121,9 +121,7 @@ impl KvWrite {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Delete { key, .. } => key.len(),
             Self::DeleteRange { from, to, .. } => from.len() + to.as_ref().map_or(0, Bytes::len),
-            Self::CompareAndSet {
-                key, expected, new, ..
-            } => {
+            Self::CompareAndSet { key, expected, new, .. } => {
                 key.len()
                     + expected.as_ref().map_or(0, Bytes::len)
                     + new.as_ref().map_or(0, Bytes::len)
@@ -158,11 +156,7 @@ impl Table {
     /// A [`KvWrite::Delete`] at the entry's stamp.
     #[must_use]
     pub fn delete(&self, key: Bytes) -> KvWrite {
-        KvWrite::Delete {
-            table: self.to_ref(),
-            key,
-            version: None,
-        }
+        KvWrite::Delete { table: self.to_ref(), key, version: None }
     }
 
     /// A [`KvWrite::CompareAndSet`].
@@ -174,24 +168,13 @@ impl Table {
         new: Option<Bytes>,
     ) -> KvWrite {
         let expiry = self.default_expiry();
-        KvWrite::CompareAndSet {
-            table: self.to_ref(),
-            key,
-            expected,
-            new,
-            expiry,
-        }
+        KvWrite::CompareAndSet { table: self.to_ref(), key, expected, new, expiry }
     }
 
     /// A [`KvWrite::Merge`] of an encoded operand.
     #[must_use]
     pub fn merge(&self, key: Bytes, operand: Bytes) -> KvWrite {
-        KvWrite::Merge {
-            table: self.to_ref(),
-            key,
-            operand,
-            expiry: self.default_expiry(),
-        }
+        KvWrite::Merge { table: self.to_ref(), key, operand, expiry: self.default_expiry() }
     }
 }
 
@@ -314,9 +297,7 @@ impl Cursor {
     /// [`RequestError::InvalidCursor`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RequestError> {
         match bytes.split_first() {
-            Some((&CURSOR_FORMAT, key)) => Ok(Self {
-                after: Bytes::copy_from_slice(key),
-            }),
+            Some((&CURSOR_FORMAT, key)) => Ok(Self { after: Bytes::copy_from_slice(key) }),
             _ => Err(RequestError::InvalidCursor),
         }
     }

@@ -194,18 +194,12 @@ impl StringWrite {
             Self::Rename { from, to, .. } | Self::Copy { from, to, .. } => {
                 ([Some(from), Some(to)], &[], &[])
             }
-            Self::SketchMerge {
-                destination,
-                sources,
-            } => ([Some(destination), None], sources, &[]),
+            Self::SketchMerge { destination, sources } => ([Some(destination), None], sources, &[]),
             Self::Delete { keys } => ([None, None], keys, &[]),
             Self::SetMany { pairs, .. } => ([None, None], &[], pairs),
             Self::Flush => ([None, None], &[], &[]),
         };
-        one.into_iter()
-            .flatten()
-            .chain(many)
-            .chain(pairs.iter().map(|(key, _)| key))
+        one.into_iter().flatten().chain(many).chain(pairs.iter().map(|(key, _)| key))
     }
 
     /// The key whose slot is the command's; `None` if it is for every slot.

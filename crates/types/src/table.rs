@@ -109,10 +109,7 @@ impl Table {
     /// This table as commands name it.
     #[must_use]
     pub const fn to_ref(&self) -> TableRef {
-        TableRef {
-            id: self.id,
-            kind: self.options.kind.row_kind(),
-        }
+        TableRef { id: self.id, kind: self.options.kind.row_kind() }
     }
 }
 
@@ -226,16 +223,8 @@ pub enum TableError {
 pub fn check_name(name: &str) -> Result<(), TableError> {
     let valid = name.len() <= TABLE_NAME_BYTES_MAX
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if valid {
-        Ok(())
-    } else {
-        Err(TableError::Name {
-            name: name.to_owned(),
-        })
-    }
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if valid { Ok(()) } else { Err(TableError::Name { name: name.to_owned() }) }
 }
 
 impl TableOptions {
@@ -245,16 +234,10 @@ impl TableOptions {
     /// [`TableError::RetentionWithoutVersions`] or [`TableError::Zero`].
     pub fn check(&self) -> Result<(), TableError> {
         if !self.retention.keeps_all() && self.kind.row_kind() != RowKind::Versioned {
-            return Err(TableError::RetentionWithoutVersions {
-                kind: self.kind.name(),
-            });
+            return Err(TableError::RetentionWithoutVersions { kind: self.kind.name() });
         }
         let zero = |option| Err(TableError::Zero { option });
-        match (
-            self.ttl,
-            self.retention.keep_versions,
-            self.retention.keep_for,
-        ) {
+        match (self.ttl, self.retention.keep_versions, self.retention.keep_for) {
             (Some(Duration::ZERO), _, _) => zero("--ttl"),
             (_, Some(0), _) => zero("--keep"),
             (_, _, Some(Duration::ZERO)) => zero("--keep-for"),
@@ -277,19 +260,15 @@ impl FromStr for TableKind {
     type Err = TableError;
 
     fn from_str(text: &str) -> Result<Self, TableError> {
-        let refuse = |reason: String| TableError::Kind {
-            text: text.to_owned(),
-            reason,
-        };
+        let refuse = |reason: String| TableError::Kind { text: text.to_owned(), reason };
         match text {
             "plain" => Ok(Self::Plain),
             "versioned" => Ok(Self::Versioned),
             "monoid" => Err(refuse("a monoid table needs the name of its monoid".into())),
             _ => match text.strip_prefix("monoid:") {
-                Some(name) => name
-                    .parse()
-                    .map(Self::Monoid)
-                    .map_err(|error| refuse(error.to_string())),
+                Some(name) => {
+                    name.parse().map(Self::Monoid).map_err(|error| refuse(error.to_string()))
+                }
                 None => Err(refuse("there is no such kind".into())),
             },
         }
@@ -314,15 +293,13 @@ impl FromStr for Partition {
     type Err = TableError;
 
     fn from_str(text: &str) -> Result<Self, TableError> {
-        let refuse = || TableError::Partition {
-            text: text.to_owned(),
-        };
+        let refuse = || TableError::Partition { text: text.to_owned() };
         if let Some(delimiter) = text.strip_prefix("before:") {
             return match (delimiter.as_bytes(), delimiter.strip_prefix("0x")) {
                 ([byte], _) => Ok(Self::Before(*byte)),
-                (_, Some(hex)) => u8::from_str_radix(hex, 16)
-                    .map(Self::Before)
-                    .map_err(|_| refuse()),
+                (_, Some(hex)) => {
+                    u8::from_str_radix(hex, 16).map(Self::Before).map_err(|_| refuse())
+                }
                 _ => Err(refuse()),
             };
         }
@@ -359,9 +336,7 @@ mod as_text {
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        String::deserialize(from)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -394,10 +369,7 @@ mod tests {
     fn retention_is_refused_where_there_are_no_versions() {
         let mut options = TableOptions::default();
         options.retention.keep_versions = Some(3);
-        assert_eq!(
-            options.check(),
-            Err(TableError::RetentionWithoutVersions { kind: "plain" })
-        );
+        assert_eq!(options.check(), Err(TableError::RetentionWithoutVersions { kind: "plain" }));
         options.kind = TableKind::Versioned;
         assert_eq!(options.check(), Ok(()));
         options.retention.keep_versions = Some(0);

@@ -138,10 +138,7 @@ impl NodeClock {
     /// this node's shards have seen before.
     #[must_use]
     pub fn new(source: Box<dyn Clock>, floor: Timestamp) -> Self {
-        Self {
-            source,
-            latest: AtomicI64::new(floor.as_micros()),
-        }
+        Self { source, latest: AtomicI64::new(floor.as_micros()) }
     }
 
     /// The present instant; never earlier than one that was returned before.
@@ -176,9 +173,7 @@ impl NodeClock {
 
 impl fmt::Debug for NodeClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeClock")
-            .field("latest", &self.latest)
-            .finish_non_exhaustive()
+        f.debug_struct("NodeClock").field("latest", &self.latest).finish_non_exhaustive()
     }
 }
 

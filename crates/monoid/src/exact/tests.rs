@@ -18,9 +18,7 @@ fn sum(numbers: &[f64]) -> f64 {
 }
 
 fn finite() -> impl Strategy<Value = f64> {
-    any::<u64>()
-        .prop_map(f64::from_bits)
-        .prop_filter("finite", |number| number.is_finite())
+    any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |number| number.is_finite())
 }
 
 #[test]

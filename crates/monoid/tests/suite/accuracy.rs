@@ -10,9 +10,7 @@ fn presented(monoid: Monoid, operands: &[Vec<u8>]) -> Presented {
 }
 
 fn distinct(monoid: Monoid, run: u32, items: u32) -> Distinct {
-    let operands: Vec<_> = (0..items)
-        .map(|i| format!("{run}/{i}").into_bytes())
-        .collect();
+    let operands: Vec<_> = (0..items).map(|i| format!("{run}/{i}").into_bytes()).collect();
     match presented(monoid, &operands) {
         Presented::Distinct(distinct) => distinct,
         other => panic!("{other}"),
@@ -21,11 +19,7 @@ fn distinct(monoid: Monoid, run: u32, items: u32) -> Distinct {
 
 #[test]
 fn hll_estimates_within_its_stated_error() {
-    for (text, stated) in [
-        ("hll:8", 1.04 / 16.0),
-        ("hll", 1.04 / 64.0),
-        ("hll:14", 1.04 / 128.0),
-    ] {
+    for (text, stated) in [("hll:8", 1.04 / 16.0), ("hll", 1.04 / 64.0), ("hll:14", 1.04 / 128.0)] {
         let monoid = monoid(text);
         for items in [1, 10, 300, 3_000, 30_000] {
             let runs = 30;
@@ -38,10 +32,7 @@ fn hll_estimates_within_its_stated_error() {
                 squares += off * off;
             }
             let rms = (squares / f64::from(runs)).sqrt();
-            assert!(
-                rms <= 1.35 * stated,
-                "{text}: {items} items are off by {rms}, not {stated}"
-            );
+            assert!(rms <= 1.35 * stated, "{text}: {items} items are off by {rms}, not {stated}");
         }
     }
 }
@@ -66,28 +57,18 @@ fn assert_within_the_error(monoid: Monoid, numbers: &mut [f64]) {
     let found = quantiles(monoid, numbers);
     numbers.sort_by(f64::total_cmp);
     assert_eq!(found.count, numbers.len() as u64);
-    assert_eq!(
-        (found.min, found.max),
-        (numbers.first().copied(), numbers.last().copied())
-    );
+    assert_eq!((found.min, found.max), (numbers.first().copied(), numbers.last().copied()));
     for (name, value) in &found.quantiles {
         let q: f64 = format!("0.{}", &name[1..]).parse().unwrap();
         let exact = numbers[position(q, numbers.len())];
         // Beside the stated error: rounding of logarithms.
         let bound = exact.abs() * found.relative_error * (1.0 + 1e-9);
-        assert!(
-            (value - exact).abs() <= bound,
-            "{monoid} {name}: {value}, but {exact}"
-        );
+        assert!((value - exact).abs() <= bound, "{monoid} {name}: {value}, but {exact}");
     }
 }
 
 /// The position that the `q`-quantile of so many numbers has in their order.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "small and positive"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
 fn position(q: f64, count: usize) -> usize {
     (q * (count - 1) as f64).floor() as usize
 }
@@ -97,23 +78,17 @@ fn quantiles_of_latencies_are_within_one_per_cent() {
     // Log-normal-like: e^(sum of twelve uniforms), by a fixed linear congruence.
     let mut seed = 1u64;
     let mut uniform = || {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 11) as f64 / (1u64 << 53) as f64
     };
-    let mut latencies: Vec<f64> = (0..20_000)
-        .map(|_| (0..12).map(|_| uniform()).sum::<f64>().exp())
-        .collect();
+    let mut latencies: Vec<f64> =
+        (0..20_000).map(|_| (0..12).map(|_| uniform()).sum::<f64>().exp()).collect();
     for text in ["quantiles", "quantiles:0.001", "quantiles:0.1"] {
         assert_within_the_error(monoid(text), &mut latencies);
     }
     let state = merged(
         monoid("quantiles"),
-        &latencies
-            .iter()
-            .map(|x| x.to_string().into_bytes())
-            .collect::<Vec<_>>(),
+        &latencies.iter().map(|x| x.to_string().into_bytes()).collect::<Vec<_>>(),
     );
     assert!(state.len() < 1_500, "{} bytes", state.len());
 }

@@ -18,16 +18,11 @@ const FIXTURES_MIN: usize = 63;
 
 /// Name of a fixture, its monoid, its operands.
 fn fixtures() -> Vec<(String, Monoid, Vec<Vec<u8>>)> {
-    let numbers: Vec<String> = (1..=50)
-        .map(|i| format!("{}", f64::from(i * i) / 8.0 - 40.0))
-        .collect();
+    let numbers: Vec<String> =
+        (1..=50).map(|i| format!("{}", f64::from(i * i) / 8.0 - 40.0)).collect();
     let integers: Vec<String> = (1..=50).map(|i| format!("{}", i * i - 700)).collect();
-    let items: Vec<String> = (1..=900)
-        .map(|i| format!("{} item-{i}", i * 7919 % 1009))
-        .collect();
-    let ids: Vec<String> = (1..=6000)
-        .map(|i| format!("{}", i * i * 3 % 200_000))
-        .collect();
+    let items: Vec<String> = (1..=900).map(|i| format!("{} item-{i}", i * 7919 % 1009)).collect();
+    let ids: Vec<String> = (1..=6000).map(|i| format!("{}", i * i * 3 % 200_000)).collect();
     let operands = |text: &str| match text {
         "count" => vec!["1".into(), "41".into(), String::new()],
         "last" | "top:5" | "hll" | "hll:4" | "hll:14" => items.clone(),
@@ -65,23 +60,12 @@ fn fixtures() -> Vec<(String, Monoid, Vec<Vec<u8>>)> {
         all.push((format!("{name}.many"), monoid(text), operands));
     }
     let edge = |name: &str, text: &str, operands: &[&str]| {
-        let operands = operands
-            .iter()
-            .map(|text| text.as_bytes().to_vec())
-            .collect();
+        let operands = operands.iter().map(|text| text.as_bytes().to_vec()).collect();
         (name.to_owned(), monoid(text), operands)
     };
     all.push(edge("sum-f64.infinite", "sum:f64", &["inf", "-1e308", "2"]));
-    all.push(edge(
-        "sum-f64.negative",
-        "sum:f64",
-        &["-1e308", "-5e-324", "0.1"],
-    ));
-    all.push(edge(
-        "sum-i64.wide",
-        "sum:i64",
-        &["9223372036854775807", "9223372036854775807"],
-    ));
+    all.push(edge("sum-f64.negative", "sum:f64", &["-1e308", "-5e-324", "0.1"]));
+    all.push(edge("sum-i64.wide", "sum:i64", &["9223372036854775807", "9223372036854775807"]));
     all
 }
 
@@ -92,10 +76,7 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }
@@ -112,8 +93,7 @@ fn same(a: &Value, b: &Value) -> bool {
         }
         (Value::Object(a), Value::Object(b)) => {
             // New fields may be presented; none may go.
-            a.iter()
-                .all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+            a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
         }
         _ => a == b,
     }
@@ -133,12 +113,9 @@ fn write_missing_fixtures() {
 }
 
 fn committed() -> Vec<PathBuf> {
-    let entries = fs::read_dir(FOLDER)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = entries
-        .filter(|path| path.extension().is_some_and(|e| e == "hex"))
-        .collect();
+    let entries = fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == "hex")).collect();
     paths.sort();
     paths
 }
@@ -157,12 +134,7 @@ fn states_of_earlier_builds_open_and_present_the_same() {
         Monoid::of(&state).unwrap().check(&state).unwrap();
         let found = present(&state).unwrap().to_json();
         assert!(same(&expected, &found), "{}: {found}", path.display());
-        assert_eq!(
-            merge_all([&state[..]]).unwrap(),
-            state,
-            "{}",
-            path.display()
-        );
+        assert_eq!(merge_all([&state[..]]).unwrap(), state, "{}", path.display());
     }
 }
 
@@ -176,10 +148,6 @@ fn the_same_operands_still_give_the_same_state() {
         }
         let path = Path::new(FOLDER).join(format!("{name}.hex"));
         let committed = from_hex(&fs::read_to_string(&path).unwrap());
-        assert_eq!(
-            to_hex(&merged(monoid, &operands)),
-            to_hex(&committed),
-            "{name}"
-        );
+        assert_eq!(to_hex(&merged(monoid, &operands)), to_hex(&committed), "{name}");
     }
 }

@@ -54,9 +54,8 @@ fn tagged_noise() -> impl Strategy<Value = (Monoid, Vec<u8>)> {
 fn mutated() -> impl Strategy<Value = (Monoid, Vec<u8>, Vec<u8>)> {
     let edit = (any::<prop::sample::Index>(), any::<u8>(), 0u8..5);
     let edits = prop::collection::vec(edit, 1..4);
-    any_monoid()
-        .prop_flat_map(|monoid| (Just(monoid), state(monoid, 0..30)))
-        .prop_flat_map(move |(monoid, honest)| {
+    any_monoid().prop_flat_map(|monoid| (Just(monoid), state(monoid, 0..30))).prop_flat_map(
+        move |(monoid, honest)| {
             let honest_again = honest.clone();
             edits.clone().prop_map(move |edits| {
                 let mut bytes = honest_again.clone();
@@ -73,7 +72,8 @@ fn mutated() -> impl Strategy<Value = (Monoid, Vec<u8>, Vec<u8>)> {
                 }
                 (monoid, bytes, honest.clone())
             })
-        })
+        },
+    )
 }
 
 proptest! {
@@ -110,14 +110,12 @@ proptest! {
 fn every_truncation_of_a_large_state_is_refused_or_a_state() {
     for text in ["hll:8", "bitmap", "quantiles", "top:5", "moments"] {
         let monoid = monoid(text);
-        let operands: Vec<_> = (0..3000)
-            .map(|i| format!("{}", i * 37 % 70_000).into_bytes())
-            .collect();
+        let operands: Vec<_> =
+            (0..3000).map(|i| format!("{}", i * 37 % 70_000).into_bytes()).collect();
         let operands = match text {
-            "top:5" => operands
-                .into_iter()
-                .map(|text| [&text, &b" item"[..], &text].concat())
-                .collect(),
+            "top:5" => {
+                operands.into_iter().map(|text| [&text, &b" item"[..], &text].concat()).collect()
+            }
             _ => operands,
         };
         let whole = merged(monoid, &operands);
@@ -131,15 +129,9 @@ fn every_truncation_of_a_large_state_is_refused_or_a_state() {
 fn another_format_version_and_an_unknown_monoid_are_named() {
     let mut state = monoid("count").identity();
     state[0] = 2;
-    assert!(matches!(
-        Monoid::of(&state),
-        Err(StateError::UnknownVersion { version: 2 })
-    ));
+    assert!(matches!(Monoid::of(&state), Err(StateError::UnknownVersion { version: 2 })));
     state[..2].copy_from_slice(&[1, 200]);
-    assert!(matches!(
-        Monoid::of(&state),
-        Err(StateError::UnknownMonoid { id: 200 })
-    ));
+    assert!(matches!(Monoid::of(&state), Err(StateError::UnknownMonoid { id: 200 })));
     assert!(matches!(Monoid::of(&[]), Err(StateError::Truncated)));
 }
 
@@ -153,12 +145,7 @@ fn a_second_encoding_of_the_same_state_is_refused() {
     padded[length_at] += 1;
     padded.push(0);
     assert_eq!(sum.present(&padded).unwrap(), sum.present(&one).unwrap());
-    assert!(
-        sum.check(&padded)
-            .unwrap_err()
-            .to_string()
-            .contains("one encoding")
-    );
+    assert!(sum.check(&padded).unwrap_err().to_string().contains("one encoding"));
 }
 
 #[test]

@@ -13,11 +13,7 @@ fn for_every_monoid<T: std::fmt::Debug>(
 ) {
     for text in MONOIDS {
         let monoid = monoid(text);
-        let config = Config {
-            cases: 96,
-            failure_persistence: None,
-            ..Config::default()
-        };
+        let config = Config { cases: 96, failure_persistence: None, ..Config::default() };
         let result = TestRunner::new(config).run(&strategy(monoid), |input| law(monoid, input));
         assert!(result.is_ok(), "{text}: {}", result.unwrap_err());
     }
@@ -42,10 +38,7 @@ fn any_order_and_grouping_of_operands_gives_the_same_bytes() {
     for_every_monoid(
         |monoid| (prop::collection::vec(operand(monoid), 1..60), picks()).boxed(),
         |monoid, (operands, picks)| {
-            let states = operands
-                .iter()
-                .map(|text| monoid.parse_operand(text).unwrap())
-                .collect();
+            let states = operands.iter().map(|text| monoid.parse_operand(text).unwrap()).collect();
             prop_assert_eq!(merge_as_picked(states, &picks), merged(monoid, &operands));
             Ok(())
         },
@@ -108,14 +101,11 @@ fn states_of_many_items_keep_the_laws_across_a_change_of_form() {
     for text in ["hll:4", "hll:8", "hll", "top:3", "bitmap", "quantiles"] {
         let monoid = monoid(text);
         let part = |from: u32, to: u32| {
-            let operands: Vec<_> = (from..to)
-                .map(|i| format!("{} {i}", i * 7 % 1000).into_bytes())
-                .collect();
+            let operands: Vec<_> =
+                (from..to).map(|i| format!("{} {i}", i * 7 % 1000).into_bytes()).collect();
             let operands: Vec<_> = match text {
                 "top:3" | "hll:4" | "hll:8" | "hll" | "bitmap" => operands,
-                _ => (from..to)
-                    .map(|i| (i * 7 % 1000).to_string().into_bytes())
-                    .collect(),
+                _ => (from..to).map(|i| (i * 7 % 1000).to_string().into_bytes()).collect(),
             };
             merged(monoid, &operands)
         };
@@ -126,11 +116,7 @@ fn states_of_many_items_keep_the_laws_across_a_change_of_form() {
                 assert_eq!(halves, whole, "{text}: {total} cut at {cut}");
                 // Overlap: the same items again change sets and extremes in nothing.
                 if text != "quantiles" {
-                    assert_eq!(
-                        merge(&whole, &part(0, cut)).unwrap(),
-                        whole,
-                        "{text}: {total}"
-                    );
+                    assert_eq!(merge(&whole, &part(0, cut)).unwrap(), whole, "{text}: {total}");
                 }
             }
         }
@@ -143,10 +129,7 @@ fn states_of_different_monoids_or_parameters_do_not_merge() {
         for b in &MONOIDS[index + 1..] {
             let (a, b) = (monoid(a), monoid(b));
             let error = merge(&a.identity(), &b.identity()).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("{a}")) && error.contains(&format!("{b}")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{a}")) && error.contains(&format!("{b}")), "{error}");
             assert!(a.merge_all([&b.identity()[..]]).is_err());
             assert!(a.present(&b.identity()).is_err());
             assert!(a.check(&b.identity()).is_err());

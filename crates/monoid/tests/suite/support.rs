@@ -52,9 +52,7 @@ fn integer() -> BoxedStrategy<i64> {
 fn text(
     strategy: BoxedStrategy<impl ToString + std::fmt::Debug + 'static>,
 ) -> BoxedStrategy<Vec<u8>> {
-    strategy
-        .prop_map(|value| value.to_string().into_bytes())
-        .boxed()
+    strategy.prop_map(|value| value.to_string().into_bytes()).boxed()
 }
 
 fn pair(
@@ -91,9 +89,6 @@ pub(crate) fn state(monoid: Monoid, operands: std::ops::Range<usize>) -> BoxedSt
 
 /// The state of operands, merged in order.
 pub(crate) fn merged(monoid: Monoid, operands: &[Vec<u8>]) -> Vec<u8> {
-    let states: Vec<_> = operands
-        .iter()
-        .map(|text| monoid.parse_operand(text).unwrap())
-        .collect();
+    let states: Vec<_> = operands.iter().map(|text| monoid.parse_operand(text).unwrap()).collect();
     monoid.merge_all(states.iter().map(Vec::as_slice)).unwrap()
 }

@@ -102,56 +102,31 @@ fn versioned(bytes: Bytes) -> Result<Reader, DecodeError> {
 
 fn put_write(to: &mut Writer<'_>, command: &KvWrite) {
     match command {
-        KvWrite::Put {
-            table,
-            key,
-            value,
-            expiry,
-            version,
-        } => {
+        KvWrite::Put { table, key, value, expiry, version } => {
             put_head(to, PUT, *table);
             to.put_bytes(key);
             to.put_bytes(value);
             put_expiry(to, *expiry);
             put_version(to, *version);
         }
-        KvWrite::Delete {
-            table,
-            key,
-            version,
-        } => {
+        KvWrite::Delete { table, key, version } => {
             put_head(to, DELETE, *table);
             to.put_bytes(key);
             put_version(to, *version);
         }
-        KvWrite::DeleteRange {
-            table,
-            from,
-            to: end,
-        } => {
+        KvWrite::DeleteRange { table, from, to: end } => {
             put_head(to, DELETE_RANGE, *table);
             to.put_bytes(from);
             to.put_option(end.as_ref(), |to, end| to.put_bytes(end));
         }
-        KvWrite::CompareAndSet {
-            table,
-            key,
-            expected,
-            new,
-            expiry,
-        } => {
+        KvWrite::CompareAndSet { table, key, expected, new, expiry } => {
             put_head(to, COMPARE_AND_SET, *table);
             to.put_bytes(key);
             to.put_option(expected.as_ref(), |to, value| to.put_bytes(value));
             to.put_option(new.as_ref(), |to, value| to.put_bytes(value));
             put_expiry(to, *expiry);
         }
-        KvWrite::Merge {
-            table,
-            key,
-            operand,
-            expiry,
-        } => {
+        KvWrite::Merge { table, key, operand, expiry } => {
             put_head(to, MERGE, *table);
             to.put_bytes(key);
             to.put_bytes(operand);
@@ -178,11 +153,7 @@ fn take_single(from: &mut Reader, operation: u8) -> Result<KvWrite, DecodeError>
             expiry: take_expiry(from)?,
             version: take_version(from)?,
         },
-        DELETE => KvWrite::Delete {
-            table,
-            key: from.take_bytes()?,
-            version: take_version(from)?,
-        },
+        DELETE => KvWrite::Delete { table, key: from.take_bytes()?, version: take_version(from)? },
         DELETE_RANGE => KvWrite::DeleteRange {
             table,
             from: from.take_bytes()?,
@@ -224,10 +195,7 @@ fn take_table(from: &mut Reader) -> Result<TableRef, DecodeError> {
         2 => RowKind::Monoid,
         kind => return Err(from.unknown("kind of table", kind)),
     };
-    Ok(TableRef {
-        id: TableId::new(id),
-        kind,
-    })
+    Ok(TableRef { id: TableId::new(id), kind })
 }
 
 fn put_expiry(to: &mut Writer<'_>, expiry: Expiry) {
@@ -290,12 +258,8 @@ fn put_reply(to: &mut Writer<'_>, reply: &KvReply) {
 
 fn take_single_reply(from: &mut Reader, kind: u8) -> Result<KvReply, DecodeError> {
     match kind {
-        DONE => Ok(KvReply::Done {
-            version: Timestamp::from_micros(from.take_zigzag()?),
-        }),
-        DELETED => Ok(KvReply::Deleted {
-            existed: from.take_bool()?,
-        }),
+        DONE => Ok(KvReply::Done { version: Timestamp::from_micros(from.take_zigzag()?) }),
+        DELETED => Ok(KvReply::Deleted { existed: from.take_bool()? }),
         SWAPPED => Ok(KvReply::Swapped {
             swapped: from.take_bool()?,
             actual: from.take_option(Reader::take_bytes)?,
@@ -303,9 +267,7 @@ fn take_single_reply(from: &mut Reader, kind: u8) -> Result<KvReply, DecodeError
         GUARD_FAILED => {
             let at = from.position();
             let index = u32::try_from(from.take_varint()?);
-            Ok(KvReply::GuardFailed {
-                index: index.map_err(|_| DecodeError::OutOfRange { at })?,
-            })
+            Ok(KvReply::GuardFailed { index: index.map_err(|_| DecodeError::OutOfRange { at })? })
         }
         TABLE_DROPPED => Ok(KvReply::TableDropped),
         kind => Err(from.unknown("reply", kind)),

@@ -64,13 +64,7 @@ fn apply_batch(
     commands: &[KvWrite],
 ) -> Result<KvReply, StoreError> {
     for (index, command) in commands.iter().enumerate() {
-        if let KvWrite::CompareAndSet {
-            table,
-            key,
-            expected,
-            ..
-        } = command
-        {
+        if let KvWrite::CompareAndSet { table, key, expected, .. } = command {
             let actual = transaction.get(*table, key)?.map(|row| row.value);
             if actual != *expected {
                 return Ok(KvReply::GuardFailed {
@@ -82,18 +76,9 @@ fn apply_batch(
     let mut replies = Vec::with_capacity(commands.len());
     for command in commands {
         replies.push(match command {
-            KvWrite::CompareAndSet {
-                table,
-                key,
-                new,
-                expiry,
-                ..
-            } => {
+            KvWrite::CompareAndSet { table, key, new, expiry, .. } => {
                 write_or_remove(transaction, *table, key, new.as_deref(), *expiry)?;
-                KvReply::Swapped {
-                    swapped: true,
-                    actual: None,
-                }
+                KvReply::Swapped { swapped: true, actual: None }
             }
             command => apply_one(transaction, command)?,
         });
@@ -104,27 +89,13 @@ fn apply_batch(
 fn apply_one(transaction: &mut Transaction<'_>, command: &KvWrite) -> Result<KvReply, StoreError> {
     let stamp = transaction.stamp();
     match command {
-        KvWrite::Put {
-            table,
-            key,
-            value,
-            expiry,
-            version,
-        } => {
+        KvWrite::Put { table, key, value, expiry, version } => {
             let instant = version.unwrap_or(stamp);
-            let new = NewValue {
-                value,
-                expiry: *expiry,
-                instant,
-            };
+            let new = NewValue { value, expiry: *expiry, instant };
             put(transaction, *table, key, &new)?;
             Ok(done(instant))
         }
-        KvWrite::Delete {
-            table,
-            key,
-            version,
-        } => {
+        KvWrite::Delete { table, key, version } => {
             let existed = delete(transaction, *table, key, version.unwrap_or(stamp))?;
             Ok(KvReply::Deleted { existed })
         }
@@ -132,34 +103,15 @@ fn apply_one(transaction: &mut Transaction<'_>, command: &KvWrite) -> Result<KvR
             transaction.delete_range(*table, from, to.as_deref())?;
             Ok(done(stamp))
         }
-        KvWrite::CompareAndSet {
-            table,
-            key,
-            expected,
-            new,
-            expiry,
-        } => {
-            let actual = transaction
-                .get(*table, key)?
-                .map(|StoredRow { value, .. }| value);
+        KvWrite::CompareAndSet { table, key, expected, new, expiry } => {
+            let actual = transaction.get(*table, key)?.map(|StoredRow { value, .. }| value);
             if actual != *expected {
-                return Ok(KvReply::Swapped {
-                    swapped: false,
-                    actual,
-                });
+                return Ok(KvReply::Swapped { swapped: false, actual });
             }
             write_or_remove(transaction, *table, key, new.as_deref(), *expiry)?;
-            Ok(KvReply::Swapped {
-                swapped: true,
-                actual: None,
-            })
+            Ok(KvReply::Swapped { swapped: true, actual: None })
         }
-        KvWrite::Merge {
-            table,
-            key,
-            operand,
-            expiry,
-        } => {
+        KvWrite::Merge { table, key, operand, expiry } => {
             let expires_at = transaction.resolve(*expiry);
             transaction.merge(*table, key, operand, expires_at)?;
             Ok(done(stamp))
@@ -189,11 +141,7 @@ fn put(
                 Expiry::After(ttl) => Some(ttl),
                 Expiry::Never | Expiry::At(_) => None,
             };
-            let version = NewVersion {
-                instant: new.instant,
-                value: Some(new.value),
-                ttl,
-            };
+            let version = NewVersion { instant: new.instant, value: Some(new.value), ttl };
             transaction.put_version(table.id, key, &version);
             Ok(())
         }
@@ -214,11 +162,7 @@ fn delete(
         return transaction.delete(table, key);
     }
     let existed = transaction.get(table, key)?.is_some();
-    let version = NewVersion {
-        instant,
-        value: None,
-        ttl: None,
-    };
+    let version = NewVersion { instant, value: None, ttl: None };
     transaction.put_version(table.id, key, &version);
     Ok(existed)
 }
@@ -232,16 +176,7 @@ fn write_or_remove(
 ) -> Result<(), StoreError> {
     let instant = transaction.stamp();
     match new {
-        Some(value) => put(
-            transaction,
-            table,
-            key,
-            &NewValue {
-                value,
-                expiry,
-                instant,
-            },
-        ),
+        Some(value) => put(transaction, table, key, &NewValue { value, expiry, instant }),
         None => delete(transaction, table, key, instant).map(|_| ()),
     }
 }

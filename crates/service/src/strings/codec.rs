@@ -73,11 +73,7 @@ pub fn decode_write(bytes: Bytes) -> Result<StringWrite, DecodeError> {
 /// Encodes a reply.
 #[must_use]
 pub fn encode_reply(reply: &StringReply) -> Bytes {
-    let value_bytes = if let StringReply::Bulk(value) = reply {
-        value.len()
-    } else {
-        0
-    };
+    let value_bytes = if let StringReply::Bulk(value) = reply { value.len() } else { 0 };
     let mut out = Vec::with_capacity(value_bytes.saturating_add(FIELDS_BYTES));
     let mut to = Writer::new(&mut out);
     to.put_u8(VERSION);
@@ -135,10 +131,9 @@ fn bytes_of(command: &StringWrite) -> usize {
         | StringWrite::IncrementFloat { by: value, .. }
         | StringWrite::Rename { to: value, .. }
         | StringWrite::Copy { to: value, .. } => value.len(),
-        StringWrite::SetMany { pairs, .. } => pairs
-            .iter()
-            .map(|(key, value)| key.len() + value.len() + 2 * LENGTH_BYTES)
-            .sum(),
+        StringWrite::SetMany { pairs, .. } => {
+            pairs.iter().map(|(key, value)| key.len() + value.len() + 2 * LENGTH_BYTES).sum()
+        }
         StringWrite::Delete { keys: many }
         | StringWrite::SketchAdd { elements: many, .. }
         | StringWrite::SketchMerge { sources: many, .. } => {
@@ -187,9 +182,7 @@ const fn first_key(command: &StringWrite) -> Option<&Bytes> {
         | StringWrite::Rename { from: key, .. }
         | StringWrite::Copy { from: key, .. }
         | StringWrite::SketchAdd { key, .. }
-        | StringWrite::SketchMerge {
-            destination: key, ..
-        } => Some(key),
+        | StringWrite::SketchMerge { destination: key, .. } => Some(key),
         StringWrite::SetMany { .. } | StringWrite::Delete { .. } | StringWrite::Flush => None,
     }
 }
@@ -199,22 +192,13 @@ fn put_fields(to: &mut Writer<'_>, command: &StringWrite) {
         to.put_bytes(key);
     }
     match command {
-        StringWrite::Set {
-            value,
-            condition,
-            expiry,
-            return_previous,
-            ..
-        } => {
+        StringWrite::Set { value, condition, expiry, return_previous, .. } => {
             to.put_bytes(value);
             put_condition(to, *condition);
             put_expiry(to, *expiry);
             to.put_bool(*return_previous);
         }
-        StringWrite::SetMany {
-            pairs,
-            only_if_none_exists,
-        } => {
+        StringWrite::SetMany { pairs, only_if_none_exists } => {
             to.put_many(pairs, |to, (key, value)| {
                 to.put_bytes(key);
                 to.put_bytes(value);
@@ -238,16 +222,8 @@ fn put_fields(to: &mut Writer<'_>, command: &StringWrite) {
             to.put_zigzag(at.as_micros());
             put_expire_condition(to, *condition);
         }
-        StringWrite::Rename {
-            to: target,
-            only_if_absent: flag,
-            ..
-        }
-        | StringWrite::Copy {
-            to: target,
-            replace: flag,
-            ..
-        } => {
+        StringWrite::Rename { to: target, only_if_absent: flag, .. }
+        | StringWrite::Copy { to: target, replace: flag, .. } => {
             to.put_bytes(target);
             to.put_bool(*flag);
         }
@@ -269,15 +245,11 @@ fn take_value_command(from: &mut Reader, operation: u8) -> Result<StringWrite, D
             return_previous: from.take_bool()?,
         },
         SET_MANY => StringWrite::SetMany {
-            pairs: from.take_many(PAIR_BYTES_MIN, |from| {
-                Ok((from.take_bytes()?, from.take_bytes()?))
-            })?,
+            pairs: from
+                .take_many(PAIR_BYTES_MIN, |from| Ok((from.take_bytes()?, from.take_bytes()?)))?,
             only_if_none_exists: from.take_bool()?,
         },
-        APPEND => StringWrite::Append {
-            key: from.take_bytes()?,
-            value: from.take_bytes()?,
-        },
+        APPEND => StringWrite::Append { key: from.take_bytes()?, value: from.take_bytes()? },
         SET_RANGE => StringWrite::SetRange {
             key: from.take_bytes()?,
             offset: from.take_varint()?,
@@ -288,21 +260,14 @@ fn take_value_command(from: &mut Reader, operation: u8) -> Result<StringWrite, D
             offset: from.take_varint()?,
             bit: from.take_bool()?,
         },
-        INCREMENT => StringWrite::Increment {
-            key: from.take_bytes()?,
-            by: from.take_zigzag()?,
-        },
-        INCREMENT_FLOAT => StringWrite::IncrementFloat {
-            key: from.take_bytes()?,
-            by: from.take_bytes()?,
-        },
-        GET_DELETE => StringWrite::GetDelete {
-            key: from.take_bytes()?,
-        },
-        GET_EXPIRE => StringWrite::GetExpire {
-            key: from.take_bytes()?,
-            expiry: take_expiry(from)?,
-        },
+        INCREMENT => StringWrite::Increment { key: from.take_bytes()?, by: from.take_zigzag()? },
+        INCREMENT_FLOAT => {
+            StringWrite::IncrementFloat { key: from.take_bytes()?, by: from.take_bytes()? }
+        }
+        GET_DELETE => StringWrite::GetDelete { key: from.take_bytes()? },
+        GET_EXPIRE => {
+            StringWrite::GetExpire { key: from.take_bytes()?, expiry: take_expiry(from)? }
+        }
         operation => return Err(from.unknown("operation", operation)),
     })
 }
@@ -310,17 +275,13 @@ fn take_value_command(from: &mut Reader, operation: u8) -> Result<StringWrite, D
 /// The commands about keys, expiry and sketches.
 fn take_key_command(from: &mut Reader, operation: u8) -> Result<StringWrite, DecodeError> {
     Ok(match operation {
-        DELETE => StringWrite::Delete {
-            keys: take_keys(from)?,
-        },
+        DELETE => StringWrite::Delete { keys: take_keys(from)? },
         EXPIRE => StringWrite::Expire {
             key: from.take_bytes()?,
             at: Timestamp::from_micros(from.take_zigzag()?),
             condition: take_expire_condition(from)?,
         },
-        PERSIST => StringWrite::Persist {
-            key: from.take_bytes()?,
-        },
+        PERSIST => StringWrite::Persist { key: from.take_bytes()? },
         RENAME => StringWrite::Rename {
             from: from.take_bytes()?,
             to: from.take_bytes()?,
@@ -331,14 +292,12 @@ fn take_key_command(from: &mut Reader, operation: u8) -> Result<StringWrite, Dec
             to: from.take_bytes()?,
             replace: from.take_bool()?,
         },
-        SKETCH_ADD => StringWrite::SketchAdd {
-            key: from.take_bytes()?,
-            elements: take_keys(from)?,
-        },
-        SKETCH_MERGE => StringWrite::SketchMerge {
-            destination: from.take_bytes()?,
-            sources: take_keys(from)?,
-        },
+        SKETCH_ADD => {
+            StringWrite::SketchAdd { key: from.take_bytes()?, elements: take_keys(from)? }
+        }
+        SKETCH_MERGE => {
+            StringWrite::SketchMerge { destination: from.take_bytes()?, sources: take_keys(from)? }
+        }
         FLUSH => StringWrite::Flush,
         operation => return Err(from.unknown("operation", operation)),
     })
@@ -384,20 +343,13 @@ fn take_expiry(from: &mut Reader) -> Result<ExpiryChange, DecodeError> {
     match from.take_u8()? {
         0 => Ok(ExpiryChange::Clear),
         1 => Ok(ExpiryChange::Keep),
-        2 => Ok(ExpiryChange::At(Timestamp::from_micros(
-            from.take_zigzag()?,
-        ))),
+        2 => Ok(ExpiryChange::At(Timestamp::from_micros(from.take_zigzag()?))),
         expiry => Err(from.unknown("expiry", expiry)),
     }
 }
 
 fn put_expire_condition(to: &mut Writer<'_>, condition: ExpireCondition) {
-    let ExpireCondition {
-        if_none,
-        if_some,
-        if_later,
-        if_earlier,
-    } = condition;
+    let ExpireCondition { if_none, if_some, if_later, if_earlier } = condition;
     for flag in [if_none, if_some, if_later, if_earlier] {
         to.put_bool(flag);
     }

@@ -44,11 +44,8 @@ pub(super) enum Extended {
 }
 
 impl Extended {
-    pub(super) const ZERO: Self = Self::Finite {
-        negative: false,
-        mantissa: 0,
-        exponent: EXPONENT_MIN,
-    };
+    pub(super) const ZERO: Self =
+        Self::Finite { negative: false, mantissa: 0, exponent: EXPONENT_MIN };
 
     /// Reads a whole text as C's `strtold` does in the C locale: decimal or hexadecimal
     /// with an optional exponent, or `inf`; no blanks. `None` for everything else, for NaN,
@@ -74,11 +71,7 @@ impl Extended {
     /// The nearest float to the sum; `None` if that is infinite or not a number.
     pub(super) fn plus(self, other: Self) -> Option<Self> {
         let (
-            Self::Finite {
-                negative,
-                mantissa,
-                exponent,
-            },
+            Self::Finite { negative, mantissa, exponent },
             Self::Finite {
                 negative: other_negative,
                 mantissa: other_mantissa,
@@ -110,18 +103,11 @@ impl Extended {
     /// The number with the nearest 17 decimals, without trailing zeros, and without a sign
     /// if it is zero. `None` for infinity.
     pub(super) fn to_text(self) -> Option<String> {
-        let Self::Finite {
-            negative,
-            mantissa,
-            exponent,
-        } = self
-        else {
+        let Self::Finite { negative, mantissa, exponent } = self else {
             return None;
         };
         let text = if exponent >= 0 {
-            Natural::new(mantissa)
-                .shifted_left(exponent.unsigned_abs())
-                .to_decimal()
+            Natural::new(mantissa).shifted_left(exponent.unsigned_abs()).to_decimal()
         } else {
             // Below 2^121: the mantissa has 64 bits and the power of ten 57.
             let scaled = u128::from(mantissa) * TEN_TO_DECIMALS;
@@ -130,11 +116,7 @@ impl Extended {
             let text = format!("{whole}.{part:0DECIMALS$}");
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         };
-        Some(if negative && text != "0" {
-            format!("-{text}")
-        } else {
-            text
-        })
+        Some(if negative && text != "0" { format!("-{text}") } else { text })
     }
 }
 
@@ -211,14 +193,7 @@ impl<'a> Digits<'a> {
         if before.is_empty() && after.is_empty() {
             return None;
         }
-        Some((
-            Self {
-                before,
-                after,
-                after_point: after.len(),
-            },
-            rest,
-        ))
+        Some((Self { before, after, after_point: after.len() }, rest))
     }
 
     fn values(&self) -> impl Iterator<Item = u8> {
@@ -244,20 +219,13 @@ fn parse_exponent(text: &[u8], mark: u8) -> Option<i64> {
         return None;
     }
     let magnitude = digits.iter().fold(0i64, |value, digit| {
-        value
-            .saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
-            .min(1_000_000)
+        value.saturating_mul(10).saturating_add(i64::from(digit - b'0')).min(1_000_000)
     });
     Some(sign * magnitude)
 }
 
 const fn signed_zero(negative: bool) -> Extended {
-    Extended::Finite {
-        negative,
-        mantissa: 0,
-        exponent: EXPONENT_MIN,
-    }
+    Extended::Finite { negative, mantissa: 0, exponent: EXPONENT_MIN }
 }
 
 /// The float unless it is infinite or zero, as the nearest one to another number.
@@ -274,11 +242,7 @@ fn rounded(negative: bool, wide: u128, unit: i32) -> Extended {
     let kept = shifted_right_nearest(wide, drop);
     let unit = unit.saturating_add_unsigned(drop);
     // Rounding up may have made it one bit longer; that bit is then the only one.
-    let (kept, unit) = if kept >> 64 == 0 {
-        (kept, unit)
-    } else {
-        (kept >> 1, unit + 1)
-    };
+    let (kept, unit) = if kept >> 64 == 0 { (kept, unit) } else { (kept >> 1, unit + 1) };
     let Ok(mantissa) = u64::try_from(kept) else {
         return Extended::Infinite { negative };
     };
@@ -291,11 +255,7 @@ fn rounded(negative: bool, wide: u128, unit: i32) -> Extended {
     if exponent > EXPONENT_MAX {
         return Extended::Infinite { negative };
     }
-    Extended::Finite {
-        negative,
-        mantissa: mantissa << lift,
-        exponent,
-    }
+    Extended::Finite { negative, mantissa: mantissa << lift, exponent }
 }
 
 /// `value / 2^bits`, rounded to the nearest, ties to even; `value` is below 2^127.
@@ -319,11 +279,7 @@ const fn shifted_right_sticky(value: u128, bits: u32) -> u128 {
         return if value == 0 { 0 } else { 1 };
     }
     let kept = value >> bits;
-    if kept << bits == value {
-        kept
-    } else {
-        kept | 1
-    }
+    if kept << bits == value { kept } else { kept | 1 }
 }
 
 #[cfg(test)]
@@ -393,31 +349,18 @@ mod tests {
     #[test]
     fn the_limits_are_those_of_eighty_bits() {
         // The largest float, and the first number that is nearer to the next power of two.
-        let largest = Extended::Finite {
-            negative: false,
-            mantissa: u64::MAX,
-            exponent: EXPONENT_MAX,
-        };
+        let largest =
+            Extended::Finite { negative: false, mantissa: u64::MAX, exponent: EXPONENT_MAX };
         assert_eq!(Extended::parse(b"0xffffffffffffffffp16320"), Some(largest));
         assert_eq!(Extended::parse(b"0xffffffffffffffff7p16316"), Some(largest));
         assert_eq!(Extended::parse(b"0xffffffffffffffff8p16316"), None);
-        assert_eq!(
-            Extended::parse(b"1.18973149535723176502e+4932"),
-            Some(largest)
-        );
+        assert_eq!(Extended::parse(b"1.18973149535723176502e+4932"), Some(largest));
         assert_eq!(largest.plus(largest), None);
         // The smallest float; half of it is a tie that goes to zero, a little more is not.
-        let smallest = Extended::Finite {
-            negative: false,
-            mantissa: 1,
-            exponent: EXPONENT_MIN,
-        };
+        let smallest = Extended::Finite { negative: false, mantissa: 1, exponent: EXPONENT_MIN };
         assert_eq!(Extended::parse(b"0x1p-16445"), Some(smallest));
         assert_eq!(Extended::parse(b"0x1p-16446"), None);
-        assert_eq!(
-            Extended::parse(b"0x1.00000000000000000000000000000001p-16446"),
-            Some(smallest)
-        );
+        assert_eq!(Extended::parse(b"0x1.00000000000000000000000000000001p-16446"), Some(smallest));
         assert_eq!(Extended::parse(b"3.6e-4951"), Some(smallest));
         assert_eq!(smallest.to_text().as_deref(), Some("0"));
     }
@@ -425,22 +368,13 @@ mod tests {
     #[test]
     fn ties_go_to_the_even_neighbour() {
         // 2^64 + 1 lies half-way between two floats, as does 2^64 + 3.
-        assert_eq!(
-            shown("18446744073709551617").as_deref(),
-            Some("18446744073709551616")
-        );
-        assert_eq!(
-            shown("18446744073709551619").as_deref(),
-            Some("18446744073709551620")
-        );
+        assert_eq!(shown("18446744073709551617").as_deref(), Some("18446744073709551616"));
+        assert_eq!(shown("18446744073709551619").as_deref(), Some("18446744073709551620"));
         assert_eq!(
             shown("85.188387750341977681e27").as_deref(),
             Some("85188387750341977677578108928")
         );
-        assert_eq!(
-            shown("18446744073709551617.0001").as_deref(),
-            Some("18446744073709551618")
-        );
+        assert_eq!(shown("18446744073709551617.0001").as_deref(), Some("18446744073709551618"));
         // 2^-18 has eighteen decimals, the last one a 5 after a 2 or a 7.
         assert_eq!(shown("0x1p-18").as_deref(), Some("0.00000381469726562"));
         assert_eq!(shown("0x3p-18").as_deref(), Some("0.00001144409179688"));
@@ -449,27 +383,15 @@ mod tests {
     #[test]
     fn a_sum_is_rounded_once_from_its_exact_value() {
         let sum = |a: &str, b: &str| {
-            let (a, b) = (
-                Extended::parse(a.as_bytes())?,
-                Extended::parse(b.as_bytes())?,
-            );
+            let (a, b) = (Extended::parse(a.as_bytes())?, Extended::parse(b.as_bytes())?);
             a.plus(b)?.to_text()
         };
         let power = "0x1p64";
         assert_eq!(sum(power, "1").as_deref(), Some("18446744073709551616"));
-        assert_eq!(
-            sum(power, "0x1.000001p0").as_deref(),
-            Some("18446744073709551618")
-        );
+        assert_eq!(sum(power, "0x1.000001p0").as_deref(), Some("18446744073709551618"));
         assert_eq!(sum(power, "-0.5").as_deref(), Some("18446744073709551616"));
-        assert_eq!(
-            sum(power, "-0.50001").as_deref(),
-            Some("18446744073709551615")
-        );
-        assert_eq!(
-            sum(power, "-1e-30").as_deref(),
-            Some("18446744073709551616")
-        );
+        assert_eq!(sum(power, "-0.50001").as_deref(), Some("18446744073709551615"));
+        assert_eq!(sum(power, "-1e-30").as_deref(), Some("18446744073709551616"));
         assert_eq!(sum("1e4000", "1e-4000"), shown("1e4000"));
         assert_eq!(sum("1.5", "-1.5").as_deref(), Some("0"));
     }

@@ -34,12 +34,7 @@ pub(super) fn expire(
 
 /// Whether an expiry may replace the present one. No expiry is later than every other.
 fn holds(condition: ExpireCondition, present: Option<Timestamp>, at: Timestamp) -> bool {
-    let ExpireCondition {
-        if_none,
-        if_some,
-        if_later,
-        if_earlier,
-    } = condition;
+    let ExpireCondition { if_none, if_some, if_later, if_earlier } = condition;
     (!if_none || present.is_none())
         && (!if_some || present.is_some())
         && (!if_later || present.is_some_and(|present| at > present))
@@ -70,11 +65,7 @@ pub(super) fn rename(
         rows.delete(from)?;
         rows.put(to, &row.value, row.expires_at)?;
     }
-    Ok(if only_if_absent {
-        StringReply::Integer(1)
-    } else {
-        StringReply::Ok
-    })
+    Ok(if only_if_absent { StringReply::Integer(1) } else { StringReply::Ok })
 }
 
 pub(super) fn copy(rows: &mut Rows<'_, '_>, from: &[u8], to: &[u8], replace: bool) -> Outcome {

@@ -64,29 +64,13 @@ pub fn apply(
 
 fn run(rows: &mut Rows<'_, '_>, command: &StringWrite) -> Outcome {
     match command {
-        StringWrite::Set {
-            key,
-            value,
-            condition,
-            expiry,
-            return_previous,
-        } => {
+        StringWrite::Set { key, value, condition, expiry, return_previous } => {
             let (condition, expiry, return_previous) = (*condition, *expiry, *return_previous);
-            value::set(
-                rows,
-                key,
-                value,
-                &SetMode {
-                    condition,
-                    expiry,
-                    return_previous,
-                },
-            )
+            value::set(rows, key, value, &SetMode { condition, expiry, return_previous })
         }
-        StringWrite::SetMany {
-            pairs,
-            only_if_none_exists,
-        } => value::set_many(rows, pairs, *only_if_none_exists),
+        StringWrite::SetMany { pairs, only_if_none_exists } => {
+            value::set_many(rows, pairs, *only_if_none_exists)
+        }
         StringWrite::Append { key, value } => value::append(rows, key, value),
         StringWrite::SetRange { key, offset, value } => value::set_range(rows, key, *offset, value),
         StringWrite::SetBit { key, offset, bit } => value::set_bit(rows, key, *offset, *bit),
@@ -97,17 +81,14 @@ fn run(rows: &mut Rows<'_, '_>, command: &StringWrite) -> Outcome {
         StringWrite::Delete { keys } => keys::delete(rows, keys),
         StringWrite::Expire { key, at, condition } => keys::expire(rows, key, *at, *condition),
         StringWrite::Persist { key } => keys::persist(rows, key),
-        StringWrite::Rename {
-            from,
-            to,
-            only_if_absent,
-        } => keys::rename(rows, from, to, *only_if_absent),
+        StringWrite::Rename { from, to, only_if_absent } => {
+            keys::rename(rows, from, to, *only_if_absent)
+        }
         StringWrite::Copy { from, to, replace } => keys::copy(rows, from, to, *replace),
         StringWrite::SketchAdd { key, elements } => keys::sketch_add(rows, key, elements),
-        StringWrite::SketchMerge {
-            destination,
-            sources,
-        } => keys::sketch_merge(rows, destination, sources),
+        StringWrite::SketchMerge { destination, sources } => {
+            keys::sketch_merge(rows, destination, sources)
+        }
         StringWrite::Flush => {
             rows.delete_all()?;
             Ok(StringReply::Ok)

@@ -19,9 +19,7 @@ impl Natural {
     /// The number of 64 bits.
     pub(super) fn new(value: u64) -> Self {
         let (low, high) = halves(value);
-        let mut number = Self {
-            limbs: vec![low, high],
-        };
+        let mut number = Self { limbs: vec![low, high] };
         number.trim();
         number
     }
@@ -53,10 +51,7 @@ impl Natural {
 
     /// How many bits it has, without leading zeros.
     pub(super) fn bits(&self) -> u32 {
-        let top = self
-            .limbs
-            .last()
-            .map_or(0, |limb| LIMB_BITS - limb.leading_zeros());
+        let top = self.limbs.last().map_or(0, |limb| LIMB_BITS - limb.leading_zeros());
         let below = u32::try_from(self.limbs.len().saturating_sub(1)).unwrap_or(u32::MAX);
         below.saturating_mul(LIMB_BITS).saturating_add(top)
     }
@@ -84,17 +79,12 @@ impl Natural {
         let align = self.limbs.last().map_or(0, |limb| limb.leading_zeros());
         let aligned = self.shifted_left(align);
         let mut parts = aligned.limbs.iter().rev();
-        let high = parts
-            .by_ref()
-            .take(3)
-            .fold(0, |high, limb| high << LIMB_BITS | u128::from(*limb));
+        let high =
+            parts.by_ref().take(3).fold(0, |high, limb| high << LIMB_BITS | u128::from(*limb));
         let sticky = parts.any(|limb| *limb != 0);
         let cut = u32::try_from(self.limbs.len().saturating_sub(3)).unwrap_or(u32::MAX);
         let exponent = 0i32.saturating_add_unsigned(cut.saturating_mul(LIMB_BITS));
-        (
-            high | u128::from(sticky),
-            exponent.saturating_sub_unsigned(align),
-        )
+        (high | u128::from(sticky), exponent.saturating_sub_unsigned(align))
     }
 
     /// The quotient of `self / divisor`, which must be below 2 to the power `quotient_bits`,
@@ -183,10 +173,7 @@ impl Natural {
 /// The low and the high half of 64 bits.
 const fn halves(value: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    (
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    )
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
 #[cfg(test)]

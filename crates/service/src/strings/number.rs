@@ -26,11 +26,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0i64, |value, digit| {
         let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
         let shifted = value.checked_mul(10)?;
-        if negative {
-            shifted.checked_sub(digit)
-        } else {
-            shifted.checked_add(digit)
-        }
+        if negative { shifted.checked_sub(digit) } else { shifted.checked_add(digit) }
     })
 }
 
@@ -60,10 +56,7 @@ pub fn add_floats(value: Option<&[u8]>, by: &[u8]) -> Result<String, StringRefus
         None => Extended::ZERO,
     };
     let by = Extended::parse(by).ok_or(StringRefusal::NotAFloat)?;
-    value
-        .plus(by)
-        .and_then(Extended::to_text)
-        .ok_or(StringRefusal::NotFinite)
+    value.plus(by).and_then(Extended::to_text).ok_or(StringRefusal::NotFinite)
 }
 
 /// Checks the text of a decimal number that is to be added, without adding it.
@@ -71,9 +64,7 @@ pub fn add_floats(value: Option<&[u8]>, by: &[u8]) -> Result<String, StringRefus
 /// # Errors
 /// [`StringRefusal::NotAFloat`]; infinity is one that only an addition refuses.
 pub fn check_float(text: &[u8]) -> Result<(), StringRefusal> {
-    Extended::parse(text)
-        .map(|_| ())
-        .ok_or(StringRefusal::NotAFloat)
+    Extended::parse(text).map(|_| ()).ok_or(StringRefusal::NotAFloat)
 }
 
 #[cfg(test)]
@@ -116,18 +107,9 @@ mod tests {
     #[test]
     fn integer_sums_stop_at_64_bits() {
         assert_eq!(add_integers(None, i64::MIN), Ok(i64::MIN));
-        assert_eq!(
-            add_integers(Some(b"9223372036854775807"), 1),
-            Err(StringRefusal::Overflow)
-        );
-        assert_eq!(
-            add_integers(Some(b"-9223372036854775808"), -1),
-            Err(StringRefusal::Overflow)
-        );
-        assert_eq!(
-            add_integers(Some(b"a"), 1),
-            Err(StringRefusal::NotAnInteger)
-        );
+        assert_eq!(add_integers(Some(b"9223372036854775807"), 1), Err(StringRefusal::Overflow));
+        assert_eq!(add_integers(Some(b"-9223372036854775808"), -1), Err(StringRefusal::Overflow));
+        assert_eq!(add_integers(Some(b"a"), 1), Err(StringRefusal::NotAnInteger));
     }
 
     #[test]

@@ -7,10 +7,7 @@ use breccia_types::table::{REDIS_TABLE_ID, RowKind, TableRef};
 use bytes::Bytes;
 use thiserror::Error;
 
-const TABLE: TableRef = TableRef {
-    id: REDIS_TABLE_ID,
-    kind: RowKind::Plain,
-};
+const TABLE: TableRef = TableRef { id: REDIS_TABLE_ID, kind: RowKind::Plain };
 
 /// Why a command ended before its reply.
 #[derive(Debug, Error)]
@@ -55,9 +52,7 @@ impl<'c, 't> Rows<'c, 't> {
         &self,
         key: &[u8],
     ) -> Result<(Bytes, Option<Timestamp>), StoreError> {
-        Ok(self
-            .get(key)?
-            .map_or_else(Default::default, |row| (row.value, row.expires_at)))
+        Ok(self.get(key)?.map_or_else(Default::default, |row| (row.value, row.expires_at)))
     }
 
     /// Writes a row; an expiry that is not in the future removes it.

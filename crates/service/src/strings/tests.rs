@@ -38,9 +38,7 @@ impl Shard {
         });
         let replies = replies.collect();
         let batch = transaction.into_batch();
-        self.engine
-            .write(&[(SHARD, batch)], Durability::Buffered)
-            .unwrap();
+        self.engine.write(&[(SHARD, batch)], Durability::Buffered).unwrap();
         replies
     }
 
@@ -76,10 +74,7 @@ fn replies_are_those_of_a_redis_server() {
                 let reply = shard.run(command.clone());
                 match command {
                     // Front ends reply OK to MSET.
-                    StringWrite::SetMany {
-                        only_if_none_exists: false,
-                        ..
-                    } => "OK".to_owned(),
+                    StringWrite::SetMany { only_if_none_exists: false, .. } => "OK".to_owned(),
                     _ => show(&reply),
                 }
             }
@@ -127,9 +122,7 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(word: &Bytes) -> T {
 /// `@n`: n seconds from now.
 fn instant(word: &Bytes) -> Option<Timestamp> {
     let seconds: i64 = str::from_utf8(word).ok()?.strip_prefix('@')?.parse().ok()?;
-    Some(Timestamp::from_micros(
-        NOW.as_micros() + seconds * 1_000_000,
-    ))
+    Some(Timestamp::from_micros(NOW.as_micros() + seconds * 1_000_000))
 }
 
 fn parse(line: &str) -> Request {
@@ -159,34 +152,18 @@ fn parse(line: &str) -> Request {
             return_previous: has("GET"),
         },
         "MSET" | "MSETNX" => StringWrite::SetMany {
-            pairs: arguments
-                .chunks(2)
-                .map(|pair| (pair[0].clone(), pair[1].clone()))
-                .collect(),
+            pairs: arguments.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
             only_if_none_exists: name == "MSETNX",
         },
-        "APPEND" => StringWrite::Append {
-            key,
-            value: rest[0].clone(),
-        },
-        "SETRANGE" => StringWrite::SetRange {
-            key,
-            offset: number(&rest[0]),
-            value: rest[1].clone(),
-        },
-        "SETBIT" => StringWrite::SetBit {
-            key,
-            offset: number(&rest[0]),
-            bit: &rest[1][..] == b"1",
-        },
-        "INCRBY" => StringWrite::Increment {
-            key,
-            by: number(&rest[0]),
-        },
-        "INCRBYFLOAT" => StringWrite::IncrementFloat {
-            key,
-            by: rest[0].clone(),
-        },
+        "APPEND" => StringWrite::Append { key, value: rest[0].clone() },
+        "SETRANGE" => {
+            StringWrite::SetRange { key, offset: number(&rest[0]), value: rest[1].clone() }
+        }
+        "SETBIT" => {
+            StringWrite::SetBit { key, offset: number(&rest[0]), bit: &rest[1][..] == b"1" }
+        }
+        "INCRBY" => StringWrite::Increment { key, by: number(&rest[0]) },
+        "INCRBYFLOAT" => StringWrite::IncrementFloat { key, by: rest[0].clone() },
         "GETDEL" => StringWrite::GetDelete { key },
         "GETEX" => StringWrite::GetExpire {
             key,
@@ -196,9 +173,7 @@ fn parse(line: &str) -> Request {
                 None => ExpiryChange::Keep,
             },
         },
-        "DEL" => StringWrite::Delete {
-            keys: arguments.to_vec(),
-        },
+        "DEL" => StringWrite::Delete { keys: arguments.to_vec() },
         "EXPIREAT" => StringWrite::Expire {
             key,
             at: instant(&rest[0]).unwrap(),
@@ -212,25 +187,11 @@ fn parse(line: &str) -> Request {
         "PERSIST" => StringWrite::Persist { key },
         "RENAME" | "RENAMENX" => {
             let only_if_absent = name == "RENAMENX";
-            StringWrite::Rename {
-                from: key,
-                to: rest[0].clone(),
-                only_if_absent,
-            }
+            StringWrite::Rename { from: key, to: rest[0].clone(), only_if_absent }
         }
-        "COPY" => StringWrite::Copy {
-            from: key,
-            to: rest[0].clone(),
-            replace: has("REPLACE"),
-        },
-        "PFADD" => StringWrite::SketchAdd {
-            key,
-            elements: rest,
-        },
-        "PFMERGE" => StringWrite::SketchMerge {
-            destination: key,
-            sources: rest,
-        },
+        "COPY" => StringWrite::Copy { from: key, to: rest[0].clone(), replace: has("REPLACE") },
+        "PFADD" => StringWrite::SketchAdd { key, elements: rest },
+        "PFMERGE" => StringWrite::SketchMerge { destination: key, sources: rest },
         "FLUSHALL" => StringWrite::Flush,
         _ => panic!("{line}"),
     })
@@ -285,21 +246,10 @@ fn values_stop_growing_at_the_limit_and_a_refusal_writes_nothing() {
     let too_long = StringReply::Refused(StringRefusal::TooLong);
     shard.run(set("k", vec![0; VALUE_BYTES_MAX - 1]));
     let end = u64::try_from(VALUE_BYTES_MAX).unwrap();
-    let set_range = |offset, value| StringWrite::SetRange {
-        key: b("k"),
-        offset,
-        value,
-    };
-    let set_bit = |offset| StringWrite::SetBit {
-        key: b("k"),
-        offset,
-        bit: true,
-    };
+    let set_range = |offset, value| StringWrite::SetRange { key: b("k"), offset, value };
+    let set_bit = |offset| StringWrite::SetBit { key: b("k"), offset, bit: true };
     for command in [
-        StringWrite::Append {
-            key: b("k"),
-            value: b("ab"),
-        },
+        StringWrite::Append { key: b("k"), value: b("ab") },
         set_range(end - 1, b("ab")),
         set_range(u64::MAX, b("ab")),
         set_bit(end * 8),
@@ -309,13 +259,7 @@ fn values_stop_growing_at_the_limit_and_a_refusal_writes_nothing() {
         assert_eq!(shard.get(b"k").unwrap().value.len(), VALUE_BYTES_MAX - 1);
     }
     let full = StringReply::Integer(i64::try_from(end).unwrap());
-    assert_eq!(
-        shard.run(StringWrite::Append {
-            key: b("k"),
-            value: b("a")
-        }),
-        full
-    );
+    assert_eq!(shard.run(StringWrite::Append { key: b("k"), value: b("a") }), full);
     assert_eq!(shard.run(set_range(end - 1, b("b"))), full);
     assert_eq!(shard.run(set_bit(end * 8 - 1)), StringReply::Integer(0));
     // Nothing is written, so nothing is too long.
@@ -330,21 +274,11 @@ fn commands_of_one_entry_see_what_those_before_them_wrote() {
     let replies = shard.run_all(&[
         increment.clone(),
         increment.clone(),
-        StringWrite::Delete {
-            keys: vec![b("old"), b("old"), b("none")],
-        },
+        StringWrite::Delete { keys: vec![b("old"), b("old"), b("none")] },
         StringWrite::Flush,
         increment.clone(),
-        StringWrite::Rename {
-            from: b("n"),
-            to: b("m"),
-            only_if_absent: true,
-        },
-        StringWrite::Copy {
-            from: b("m"),
-            to: b("n"),
-            replace: false,
-        },
+        StringWrite::Rename { from: b("n"), to: b("m"), only_if_absent: true },
+        StringWrite::Copy { from: b("m"), to: b("n"), replace: false },
         increment,
     ]);
     let numbers = [2, 3, 1].map(StringReply::Integer);
@@ -365,26 +299,13 @@ fn an_expired_row_is_as_good_as_absent_although_it_lies_there() {
     let mut transaction = Transaction::new(&*shard.shard);
     transaction.begin(later);
     let mut apply = |command| apply(&mut transaction, &command).unwrap();
+    assert_eq!(apply(StringWrite::Persist { key: b("k") }), StringReply::Integer(0));
+    assert_eq!(apply(StringWrite::Delete { keys: vec![b("k")] }), StringReply::Integer(0));
     assert_eq!(
-        apply(StringWrite::Persist { key: b("k") }),
-        StringReply::Integer(0)
-    );
-    assert_eq!(
-        apply(StringWrite::Delete { keys: vec![b("k")] }),
-        StringReply::Integer(0)
-    );
-    assert_eq!(
-        apply(StringWrite::Rename {
-            from: b("k"),
-            to: b("l"),
-            only_if_absent: false
-        }),
+        apply(StringWrite::Rename { from: b("k"), to: b("l"), only_if_absent: false }),
         StringReply::Refused(StringRefusal::NoSuchKey)
     );
-    assert_eq!(
-        apply(StringWrite::Increment { key: b("k"), by: 1 }),
-        StringReply::Integer(1)
-    );
+    assert_eq!(apply(StringWrite::Increment { key: b("k"), by: 1 }), StringReply::Integer(1));
     let row = Rows::new(&mut transaction).get(b"k").unwrap().unwrap();
     assert_eq!((row.value, row.expires_at), (b("1"), None));
 }
@@ -395,14 +316,8 @@ fn the_service_speaks_the_format_of_the_log() {
     let mut transaction = Transaction::new(&*shard.shard);
     transaction.begin(NOW);
     let mut dropped = crate::service::DroppedTables::default();
-    let mut context = ServiceContext {
-        transaction: &mut transaction,
-        dropped: &mut dropped,
-    };
-    let command = codec::encode_write(&StringWrite::Append {
-        key: b("k"),
-        value: b("abc"),
-    });
+    let mut context = ServiceContext { transaction: &mut transaction, dropped: &mut dropped };
+    let command = codec::encode_write(&StringWrite::Append { key: b("k"), value: b("abc") });
     let reply = StringService.write(&mut context, command).unwrap();
     assert_eq!(codec::decode_reply(reply), Ok(StringReply::Integer(3)));
     let refused = StringService.write(&mut context, b("\x01\x7f"));

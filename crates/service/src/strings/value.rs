@@ -25,11 +25,7 @@ impl SetMode {
 
 pub(super) fn set(rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8], mode: &SetMode) -> Outcome {
     // Most SETs ask nothing of what was there: they do not read.
-    let previous = if mode.needs_previous() {
-        rows.get(key)?
-    } else {
-        None
-    };
+    let previous = if mode.needs_previous() { rows.get(key)? } else { None };
     let holds = match mode.condition {
         SetCondition::Always => true,
         SetCondition::IfAbsent => previous.is_none(),
@@ -111,11 +107,7 @@ pub(super) fn set_bit(rows: &mut Rows<'_, '_>, key: &[u8], offset: u64, bit: boo
 pub(super) fn increment(rows: &mut Rows<'_, '_>, key: &[u8], by: i64) -> Outcome {
     let row = rows.get(key)?;
     let sum = number::add_integers(row.as_ref().map(|row| row.value.as_ref()), by)?;
-    rows.put(
-        key,
-        sum.to_string().as_bytes(),
-        row.and_then(|row| row.expires_at),
-    )?;
+    rows.put(key, sum.to_string().as_bytes(), row.and_then(|row| row.expires_at))?;
     Ok(StringReply::Integer(sum))
 }
 
@@ -163,9 +155,7 @@ fn widened(value: &[u8], length: usize) -> Vec<u8> {
 
 /// The length that a value shall have, if it may.
 fn checked_length(length: Option<usize>) -> Result<usize, StringRefusal> {
-    length
-        .filter(|length| *length <= VALUE_BYTES_MAX)
-        .ok_or(StringRefusal::TooLong)
+    length.filter(|length| *length <= VALUE_BYTES_MAX).ok_or(StringRefusal::TooLong)
 }
 
 fn length_reply(length: usize) -> StringReply {

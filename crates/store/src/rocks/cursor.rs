@@ -65,8 +65,6 @@ impl Cursor for RocksCursor<'_> {
     }
 
     fn status(&self) -> Result<(), StoreError> {
-        self.iterator
-            .status()
-            .map_err(|error| StoreError::from_rocks(&error, "read", self.shard))
+        self.iterator.status().map_err(|error| StoreError::from_rocks(&error, "read", self.shard))
     }
 }

@@ -47,11 +47,7 @@ impl CompactionFilterFactory for ExpiryFilterFactory {
     type Filter = ExpiryFilter;
 
     fn create(&mut self, _context: CompactionFilterContext) -> ExpiryFilter {
-        ExpiryFilter {
-            rules: Arc::clone(&self.rules),
-            now: self.horizon.get(),
-            row: None,
-        }
+        ExpiryFilter { rules: Arc::clone(&self.rules), now: self.horizon.get(), row: None }
     }
 
     fn name(&self) -> &CStr {

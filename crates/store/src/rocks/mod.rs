@@ -74,12 +74,8 @@ impl RocksEngine {
         }
         let database = Database::open_cf_descriptors(&database_options, path, families)
             .map_err(|error| open_error(&error, path))?;
-        let engine = Self {
-            shards: RwLock::default(),
-            database: Arc::new(database),
-            tuning,
-            rules,
-        };
+        let engine =
+            Self { shards: RwLock::default(), database: Arc::new(database), tuning, rules };
         for (shard, (name, horizon)) in horizons {
             engine.adopt(shard, &name, horizon)?;
         }
@@ -106,12 +102,10 @@ impl RocksEngine {
     }
 
     fn node_family(&self) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
-        self.database
-            .cf_handle(NODE_FAMILY)
-            .ok_or_else(|| StoreError::Io {
-                operation: "open",
-                detail: format!("column family {NODE_FAMILY} is missing"),
-            })
+        self.database.cf_handle(NODE_FAMILY).ok_or_else(|| StoreError::Io {
+            operation: "open",
+            detail: format!("column family {NODE_FAMILY} is missing"),
+        })
     }
 
     fn fill(
@@ -121,9 +115,7 @@ impl RocksEngine {
     ) -> Result<WriteBatch, StoreError> {
         let mut filled = WriteBatch::default();
         for (shard, batch) in batches {
-            let opened = shards
-                .get(shard)
-                .ok_or(StoreError::NoSuchShard { shard: *shard })?;
+            let opened = shards.get(shard).ok_or(StoreError::NoSuchShard { shard: *shard })?;
             let family = opened.family();
             for bounds in batch.deleted_ranges() {
                 filled.delete_range_cf(family, &bounds.lower, &bounds.upper);
@@ -154,9 +146,7 @@ impl Engine for RocksEngine {
         }
         let name = family_of_shard(shard);
         let horizon = Arc::new(Horizon::default());
-        let options = self
-            .tuning
-            .shard_family(Arc::clone(&self.rules), Arc::clone(&horizon));
+        let options = self.tuning.shard_family(Arc::clone(&self.rules), Arc::clone(&horizon));
         self.database
             .create_cf(&name, &options)
             .map_err(|error| StoreError::from_rocks(&error, "create a shard", shard))?;
@@ -249,9 +239,7 @@ fn open_error(error: &rocksdb::Error, path: &Path) -> StoreError {
     let detail: &str = error.as_ref();
     if detail.contains("lock") && detail.contains("LOCK") {
         let path: PathBuf = path.to_owned();
-        return StoreError::InUse {
-            path: path.display().to_string(),
-        };
+        return StoreError::InUse { path: path.display().to_string() };
     }
     StoreError::from_rocks(error, "open the database", ShardId::default())
 }
@@ -272,10 +260,7 @@ mod tests {
 
     #[test]
     fn column_families_of_shards_are_told_from_others() {
-        assert_eq!(
-            shard_of_family(&family_of_shard(ShardId::new(12))),
-            Some(ShardId::new(12))
-        );
+        assert_eq!(shard_of_family(&family_of_shard(ShardId::new(12))), Some(ShardId::new(12)));
         for name in ["default", "node", "s1", "s.g1", "sx.g1", "s1.gx"] {
             assert_eq!(shard_of_family(name), None, "{name}");
         }

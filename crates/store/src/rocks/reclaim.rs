@@ -29,10 +29,7 @@ impl Expiries {
     /// Bytes whose whole bucket has expired.
     pub(super) fn expired_bytes(&self, now: Timestamp) -> u64 {
         let bucket = now.as_micros().div_euclid(BUCKET_MICROS);
-        self.bytes_by_bucket
-            .range(..bucket)
-            .map(|(_, bytes)| bytes)
-            .sum()
+        self.bytes_by_bucket.range(..bucket).map(|(_, bytes)| bytes).sum()
     }
 
     /// Forgets what has expired, because a compaction is about to drop it.

@@ -91,13 +91,7 @@ impl Reader for RocksShard {
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         let options = ReadOptions::default();
-        Box::new(RocksCursor::new(
-            self.shard,
-            &self.database,
-            &self.family,
-            options,
-            bounds,
-        ))
+        Box::new(RocksCursor::new(self.shard, &self.database, &self.family, options, bounds))
     }
 }
 
@@ -107,10 +101,7 @@ impl ShardEngine for RocksShard {
     }
 
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError> {
-        match self
-            .database
-            .get_pinned_cf_opt(&self.family, key, &self.cached_only)
-        {
+        match self.database.get_pinned_cf_opt(&self.family, key, &self.cached_only) {
             Ok(Some(value)) => Ok(Lookup::Found(Bytes::copy_from_slice(&value))),
             Ok(None) => Ok(Lookup::Absent),
             Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Ok(Lookup::NotCached),
@@ -131,19 +122,12 @@ impl ShardEngine for RocksShard {
     }
 
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {
-        Box::new(RocksSnapshot {
-            shard: self,
-            snapshot: self.database.snapshot(),
-        })
+        Box::new(RocksSnapshot { shard: self, snapshot: self.database.snapshot() })
     }
 
     fn usage(&self) -> Usage {
         let property = |name| {
-            self.database
-                .property_int_value_cf(&self.family, name)
-                .ok()
-                .flatten()
-                .unwrap_or(0)
+            self.database.property_int_value_cf(&self.family, name).ok().flatten().unwrap_or(0)
         };
         Usage {
             keys_estimate: property("rocksdb.estimate-num-keys"),
@@ -166,8 +150,7 @@ impl ShardEngine for RocksShard {
     fn compact(&self, range: Option<&Bounds>) {
         self.expiries.lock().forget_expired(self.horizon.get());
         let (lower, upper) = range.map(|range| (&range.lower, &range.upper)).unzip();
-        self.database
-            .compact_range_cf_opt(&self.family, lower, upper, &options::full_compaction());
+        self.database.compact_range_cf_opt(&self.family, lower, upper, &options::full_compaction());
     }
 }
 
@@ -194,18 +177,7 @@ impl Reader for RocksSnapshot<'_> {
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
-        let RocksShard {
-            shard,
-            database,
-            family,
-            ..
-        } = self.shard;
-        Box::new(RocksCursor::new(
-            *shard,
-            database,
-            family,
-            self.options(),
-            bounds,
-        ))
+        let RocksShard { shard, database, family, .. } = self.shard;
+        Box::new(RocksCursor::new(*shard, database, family, self.options(), bounds))
     }
 }

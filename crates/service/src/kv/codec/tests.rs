@@ -7,15 +7,8 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn table() -> impl Strategy<Value = TableRef> {
-    let kind = prop_oneof![
-        Just(RowKind::Plain),
-        Just(RowKind::Versioned),
-        Just(RowKind::Monoid)
-    ];
-    (any::<u32>(), kind).prop_map(|(id, kind)| TableRef {
-        id: TableId::new(id),
-        kind,
-    })
+    let kind = prop_oneof![Just(RowKind::Plain), Just(RowKind::Versioned), Just(RowKind::Monoid)];
+    (any::<u32>(), kind).prop_map(|(id, kind)| TableRef { id: TableId::new(id), kind })
 }
 
 fn expiry() -> impl Strategy<Value = Expiry> {
@@ -48,29 +41,16 @@ fn single() -> impl Strategy<Value = KvWrite> {
         }),
         (table(), bytes(), prop::option::of(bytes()))
             .prop_map(|(table, from, to)| KvWrite::DeleteRange { table, from, to }),
-        (
-            table(),
-            bytes(),
-            prop::option::of(bytes()),
-            prop::option::of(bytes()),
-            expiry()
-        )
-            .prop_map(
-                |(table, key, expected, new, expiry)| KvWrite::CompareAndSet {
-                    table,
-                    key,
-                    expected,
-                    new,
-                    expiry
-                }
-            ),
-        (table(), bytes(), bytes(), expiry()).prop_map(|(table, key, operand, expiry)| {
-            KvWrite::Merge {
+        (table(), bytes(), prop::option::of(bytes()), prop::option::of(bytes()), expiry())
+            .prop_map(|(table, key, expected, new, expiry)| KvWrite::CompareAndSet {
                 table,
                 key,
-                operand,
-                expiry,
-            }
+                expected,
+                new,
+                expiry
+            }),
+        (table(), bytes(), bytes(), expiry()).prop_map(|(table, key, operand, expiry)| {
+            KvWrite::Merge { table, key, operand, expiry }
         }),
     ]
 }
@@ -85,19 +65,14 @@ fn write() -> impl Strategy<Value = KvWrite> {
 
 fn reply() -> impl Strategy<Value = KvReply> {
     let single = prop_oneof![
-        any::<i64>().prop_map(|micros| KvReply::Done {
-            version: Timestamp::from_micros(micros)
-        }),
+        any::<i64>().prop_map(|micros| KvReply::Done { version: Timestamp::from_micros(micros) }),
         any::<bool>().prop_map(|existed| KvReply::Deleted { existed }),
         (any::<bool>(), prop::option::of(bytes()))
             .prop_map(|(swapped, actual)| KvReply::Swapped { swapped, actual }),
         any::<u32>().prop_map(|index| KvReply::GuardFailed { index }),
         Just(KvReply::TableDropped),
     ];
-    prop_oneof![
-        single.clone(),
-        prop::collection::vec(single, 0..5).prop_map(KvReply::Batch)
-    ]
+    prop_oneof![single.clone(), prop::collection::vec(single, 0..5).prop_map(KvReply::Batch)]
 }
 
 proptest! {
@@ -131,10 +106,7 @@ proptest! {
 
 #[test]
 fn the_bytes_of_version_one_stay_what_they_are() {
-    let table = TableRef {
-        id: TableId::new(300),
-        kind: RowKind::Plain,
-    };
+    let table = TableRef { id: TableId::new(300), kind: RowKind::Plain };
     let put = KvWrite::Put {
         table,
         key: Bytes::from_static(b"k"),
@@ -142,21 +114,12 @@ fn the_bytes_of_version_one_stay_what_they_are() {
         expiry: Expiry::After(Duration::from_micros(5)),
         version: Some(Timestamp::from_micros(-1)),
     };
-    assert_eq!(
-        encode_write(&put).as_ref(),
-        b"\x01\x01\xac\x02\x00\x01k\x02vv\x01\x05\x01\x01"
-    );
+    assert_eq!(encode_write(&put).as_ref(), b"\x01\x01\xac\x02\x00\x01k\x02vv\x01\x05\x01\x01");
     let batch = KvWrite::Batch(vec![KvWrite::Delete {
         table,
         key: Bytes::from_static(b"k"),
         version: None,
     }]);
-    assert_eq!(
-        encode_write(&batch).as_ref(),
-        b"\x01\x06\x01\x02\xac\x02\x00\x01k\x00"
-    );
-    assert_eq!(
-        encode_reply(&KvReply::Deleted { existed: true }).as_ref(),
-        b"\x01\x02\x01"
-    );
+    assert_eq!(encode_write(&batch).as_ref(), b"\x01\x06\x01\x02\xac\x02\x00\x01k\x00");
+    assert_eq!(encode_reply(&KvReply::Deleted { existed: true }).as_ref(), b"\x01\x02\x01");
 }

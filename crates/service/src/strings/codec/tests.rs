@@ -23,126 +23,28 @@ fn sample_commands() -> Vec<(&'static str, StringWrite)> {
         return_previous,
     };
     let pairs = vec![(b("k1"), b("v1")), (b("k2"), Bytes::new())];
-    let condition = ExpireCondition {
-        if_none: true,
-        if_some: false,
-        if_later: true,
-        if_earlier: false,
-    };
+    let condition =
+        ExpireCondition { if_none: true, if_some: false, if_later: true, if_earlier: false };
     vec![
         ("set", set(SetCondition::Always, ExpiryChange::Clear, false)),
-        (
-            "set_nx_keepttl",
-            set(SetCondition::IfAbsent, ExpiryChange::Keep, false),
-        ),
-        (
-            "set_xx_pxat_get",
-            set(SetCondition::IfPresent, ExpiryChange::At(at(1 << 50)), true),
-        ),
-        (
-            "mset",
-            StringWrite::SetMany {
-                pairs: pairs.clone(),
-                only_if_none_exists: false,
-            },
-        ),
-        (
-            "msetnx",
-            StringWrite::SetMany {
-                pairs,
-                only_if_none_exists: true,
-            },
-        ),
-        (
-            "append",
-            StringWrite::Append {
-                key: b("key"),
-                value: b("tail"),
-            },
-        ),
-        (
-            "setrange",
-            StringWrite::SetRange {
-                key: b("key"),
-                offset: 300,
-                value: b("x"),
-            },
-        ),
-        (
-            "setbit",
-            StringWrite::SetBit {
-                key: b("key"),
-                offset: 7,
-                bit: true,
-            },
-        ),
-        (
-            "incrby",
-            StringWrite::Increment {
-                key: b("key"),
-                by: i64::MIN,
-            },
-        ),
-        (
-            "incrbyfloat",
-            StringWrite::IncrementFloat {
-                key: b("key"),
-                by: b("1.1"),
-            },
-        ),
+        ("set_nx_keepttl", set(SetCondition::IfAbsent, ExpiryChange::Keep, false)),
+        ("set_xx_pxat_get", set(SetCondition::IfPresent, ExpiryChange::At(at(1 << 50)), true)),
+        ("mset", StringWrite::SetMany { pairs: pairs.clone(), only_if_none_exists: false }),
+        ("msetnx", StringWrite::SetMany { pairs, only_if_none_exists: true }),
+        ("append", StringWrite::Append { key: b("key"), value: b("tail") }),
+        ("setrange", StringWrite::SetRange { key: b("key"), offset: 300, value: b("x") }),
+        ("setbit", StringWrite::SetBit { key: b("key"), offset: 7, bit: true }),
+        ("incrby", StringWrite::Increment { key: b("key"), by: i64::MIN }),
+        ("incrbyfloat", StringWrite::IncrementFloat { key: b("key"), by: b("1.1") }),
         ("getdel", StringWrite::GetDelete { key: b("key") }),
-        (
-            "getex",
-            StringWrite::GetExpire {
-                key: b("key"),
-                expiry: ExpiryChange::At(at(-1)),
-            },
-        ),
-        (
-            "del",
-            StringWrite::Delete {
-                keys: vec![b("a"), b("b")],
-            },
-        ),
-        (
-            "expire",
-            StringWrite::Expire {
-                key: b("key"),
-                at: at(1_000_000),
-                condition,
-            },
-        ),
+        ("getex", StringWrite::GetExpire { key: b("key"), expiry: ExpiryChange::At(at(-1)) }),
+        ("del", StringWrite::Delete { keys: vec![b("a"), b("b")] }),
+        ("expire", StringWrite::Expire { key: b("key"), at: at(1_000_000), condition }),
         ("persist", StringWrite::Persist { key: b("key") }),
-        (
-            "rename",
-            StringWrite::Rename {
-                from: b("a"),
-                to: b("b"),
-                only_if_absent: false,
-            },
-        ),
-        (
-            "copy",
-            StringWrite::Copy {
-                from: b("a"),
-                to: b("b"),
-                replace: true,
-            },
-        ),
-        (
-            "pfadd",
-            StringWrite::SketchAdd {
-                key: b("key"),
-                elements: vec![b("x"), Bytes::new()],
-            },
-        ),
-        (
-            "pfmerge",
-            StringWrite::SketchMerge {
-                destination: b("d"),
-                sources: vec![b("s")],
-            },
-        ),
+        ("rename", StringWrite::Rename { from: b("a"), to: b("b"), only_if_absent: false }),
+        ("copy", StringWrite::Copy { from: b("a"), to: b("b"), replace: true }),
+        ("pfadd", StringWrite::SketchAdd { key: b("key"), elements: vec![b("x"), Bytes::new()] }),
+        ("pfmerge", StringWrite::SketchMerge { destination: b("d"), sources: vec![b("s")] }),
         ("flush", StringWrite::Flush),
     ]
 }
@@ -173,13 +75,9 @@ fn line(name: &str, bytes: &[u8]) -> String {
 }
 
 fn bytes_of_line(name: &str) -> Bytes {
-    let hex = FIXTURE
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let hex = FIXTURE.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let digits = hex.expect(name).as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 #[test]
@@ -193,10 +91,7 @@ fn the_first_version_is_written_and_read_as_ever() {
     for (name, reply) in &replies {
         written += &line(name, &encode_reply(reply));
     }
-    assert_eq!(
-        FIXTURE, written,
-        "the format in the log has changed:\n{written}"
-    );
+    assert_eq!(FIXTURE, written, "the format in the log has changed:\n{written}");
     for (name, command) in commands {
         assert_eq!(decode_write(bytes_of_line(name)), Ok(command), "{name}");
     }
@@ -210,25 +105,15 @@ fn every_cut_and_every_addition_is_noticed() {
     for (name, command) in sample_commands() {
         let bytes = encode_write(&command);
         for end in 0..bytes.len() {
-            assert!(
-                decode_write(bytes.slice(..end)).is_err(),
-                "{name} cut at {end}"
-            );
+            assert!(decode_write(bytes.slice(..end)).is_err(), "{name} cut at {end}");
         }
         let longer: Bytes = [&bytes[..], &[0]].concat().into();
-        assert_eq!(
-            decode_write(longer),
-            Err(DecodeError::Trailing { bytes: 1 }),
-            "{name}"
-        );
+        assert_eq!(decode_write(longer), Err(DecodeError::Trailing { bytes: 1 }), "{name}");
     }
     for (name, reply) in sample_replies() {
         let bytes = encode_reply(&reply);
         for end in 0..bytes.len() {
-            assert!(
-                decode_reply(bytes.slice(..end)).is_err(),
-                "{name} cut at {end}"
-            );
+            assert!(decode_reply(bytes.slice(..end)).is_err(), "{name} cut at {end}");
         }
     }
 }
@@ -238,10 +123,7 @@ fn what_this_build_does_not_know_is_refused_by_name() {
     let unknown = |at, field, tag| DecodeError::UnknownTag { at, field, tag };
     let write = |bytes: &'static [u8]| decode_write(Bytes::from_static(bytes)).unwrap_err();
     let reply = |bytes: &'static [u8]| decode_reply(Bytes::from_static(bytes)).unwrap_err();
-    assert_eq!(
-        write(&[2, FLUSH]),
-        DecodeError::UnknownVersion { version: 2 }
-    );
+    assert_eq!(write(&[2, FLUSH]), DecodeError::UnknownVersion { version: 2 });
     assert_eq!(write(&[1, 0]), unknown(1, "operation", 0));
     assert_eq!(write(&[1, FLUSH + 1]), unknown(1, "operation", FLUSH + 1));
     assert_eq!(write(&[1, SET, 0, 0, 3, 0, 0]), unknown(4, "condition", 3));
@@ -253,10 +135,7 @@ fn what_this_build_does_not_know_is_refused_by_name() {
 
 #[test]
 fn keys_and_values_share_the_memory_of_the_entry() {
-    let bytes = encode_write(&StringWrite::Append {
-        key: b("key"),
-        value: b("value"),
-    });
+    let bytes = encode_write(&StringWrite::Append { key: b("key"), value: b("value") });
     let entry = bytes.as_ptr_range();
     let Ok(StringWrite::Append { key, value }) = decode_write(bytes.clone()) else {
         panic!("not an append");
@@ -304,12 +183,7 @@ fn set() -> impl Strategy<Value = StringWrite> {
 fn expire() -> impl Strategy<Value = StringWrite> {
     (bytes(), instant(), any::<[bool; 4]>()).prop_map(|(key, at, flags)| {
         let [if_none, if_some, if_later, if_earlier] = flags;
-        let condition = ExpireCondition {
-            if_none,
-            if_some,
-            if_later,
-            if_earlier,
-        };
+        let condition = ExpireCondition { if_none, if_some, if_later, if_earlier };
         StringWrite::Expire { key, at, condition }
     })
 }
@@ -317,14 +191,9 @@ fn expire() -> impl Strategy<Value = StringWrite> {
 fn about_values() -> impl Strategy<Value = StringWrite> {
     prop_oneof![
         set(),
-        (
-            prop::collection::vec((bytes(), bytes()), 0..4),
-            any::<bool>()
-        )
-            .prop_map(|(pairs, only_if_none_exists)| StringWrite::SetMany {
-                pairs,
-                only_if_none_exists
-            }),
+        (prop::collection::vec((bytes(), bytes()), 0..4), any::<bool>()).prop_map(
+            |(pairs, only_if_none_exists)| StringWrite::SetMany { pairs, only_if_none_exists }
+        ),
         (bytes(), bytes()).prop_map(|(key, value)| StringWrite::Append { key, value }),
         (bytes(), any::<u64>(), bytes()).prop_map(|(key, offset, value)| StringWrite::SetRange {
             key,
@@ -349,11 +218,7 @@ fn about_keys() -> impl Strategy<Value = StringWrite> {
         expire(),
         bytes().prop_map(|key| StringWrite::Persist { key }),
         (bytes(), bytes(), any::<bool>()).prop_map(|(from, to, only_if_absent)| {
-            StringWrite::Rename {
-                from,
-                to,
-                only_if_absent,
-            }
+            StringWrite::Rename { from, to, only_if_absent }
         }),
         (bytes(), bytes(), any::<bool>()).prop_map(|(from, to, replace)| StringWrite::Copy {
             from,
@@ -361,10 +226,8 @@ fn about_keys() -> impl Strategy<Value = StringWrite> {
             replace
         }),
         (bytes(), keys()).prop_map(|(key, elements)| StringWrite::SketchAdd { key, elements }),
-        (bytes(), keys()).prop_map(|(destination, sources)| StringWrite::SketchMerge {
-            destination,
-            sources
-        }),
+        (bytes(), keys())
+            .prop_map(|(destination, sources)| StringWrite::SketchMerge { destination, sources }),
         Just(StringWrite::Flush),
     ]
 }

@@ -14,12 +14,7 @@ pub(super) fn empty() -> Vec<u8> {
 pub(super) fn registers(bytes: &[u8]) -> impl Iterator<Item = u8> {
     let (groups, _) = bytes.as_chunks::<3>();
     groups.iter().flat_map(|[a, b, c]| {
-        [
-            a & 0x3f,
-            a >> 6 | (b & 0x0f) << 2,
-            b >> 4 | (c & 0x03) << 4,
-            c >> 2,
-        ]
+        [a & 0x3f, a >> 6 | (b & 0x0f) << 2, b >> 4 | (c & 0x03) << 4, c >> 2]
     })
 }
 

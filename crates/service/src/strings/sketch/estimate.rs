@@ -30,9 +30,7 @@ impl Histogram {
     /// The estimate, once all [`REGISTERS`] registers are counted.
     pub(super) fn estimate(&self) -> u64 {
         let count = |value: u32| {
-            let count = usize::try_from(value)
-                .ok()
-                .and_then(|value| self.0.get(value));
+            let count = usize::try_from(value).ok().and_then(|value| self.0.get(value));
             f64::from(count.copied().unwrap_or(0))
         };
         let full = count(RANK_BITS + 1);

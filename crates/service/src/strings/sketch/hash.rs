@@ -23,10 +23,7 @@ impl Trace {
         let hash = murmur(element, SEED);
         let index = usize::try_from(hash % (1 << INDEX_BITS)).unwrap_or(0);
         let zeros = (hash >> INDEX_BITS).trailing_zeros().min(RANK_BITS);
-        Self {
-            index,
-            rank: u8::try_from(zeros + 1).unwrap_or(u8::MAX),
-        }
+        Self { index, rank: u8::try_from(zeros + 1).unwrap_or(u8::MAX) }
     }
 }
 
@@ -43,10 +40,7 @@ fn murmur(data: &[u8], seed: u64) -> u64 {
         hash = (hash ^ word.wrapping_mul(MULTIPLIER)).wrapping_mul(MULTIPLIER);
     }
     if !tail.is_empty() {
-        let word = tail
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte));
+        let word = tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
         hash = (hash ^ word).wrapping_mul(MULTIPLIER);
     }
     hash ^= hash >> SHIFT;

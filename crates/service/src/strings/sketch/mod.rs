@@ -48,19 +48,14 @@ pub fn count(values: &[&[u8]]) -> Result<u64, StringRefusal> {
             if let Some(estimate) = sketch.header.estimate() {
                 return Ok(estimate);
             }
-            sketch
-                .registers
-                .each(|rank, length| histogram.add(rank, length))?;
+            sketch.registers.each(|rank, length| histogram.add(rank, length))?;
         }
         values => {
             let mut union = Union::new();
             for value in values {
                 union.include(&Sketch::parse(value)?)?;
             }
-            union
-                .highest
-                .iter()
-                .for_each(|rank| histogram.add(*rank, 1));
+            union.highest.iter().for_each(|rank| histogram.add(*rank, 1));
         }
     }
     Ok(histogram.estimate())
@@ -114,20 +109,13 @@ struct Sketch {
 
 impl Sketch {
     fn empty() -> Self {
-        let header = Header {
-            unused: [0; 3],
-            estimate: [0; 8],
-        };
-        Self {
-            header,
-            registers: Registers::Sparse(sparse::empty()),
-        }
+        let header = Header { unused: [0; 3], estimate: [0; 8] };
+        Self { header, registers: Registers::Sparse(sparse::empty()) }
     }
 
     fn parse(value: &[u8]) -> Result<Self, StringRefusal> {
-        let (header, body) = value
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(StringRefusal::NotASketch)?;
+        let (header, body) =
+            value.split_first_chunk::<HEADER_BYTES>().ok_or(StringRefusal::NotASketch)?;
         let [m0, m1, m2, m3, encoding, u0, u1, u2, estimate @ ..] = *header;
         if [m0, m1, m2, m3] != MAGIC {
             return Err(StringRefusal::NotASketch);
@@ -137,13 +125,7 @@ impl Sketch {
             ENCODING_SPARSE => Registers::Sparse(body.to_vec()),
             _ => return Err(StringRefusal::NotASketch),
         };
-        Ok(Self {
-            header: Header {
-                unused: [u0, u1, u2],
-                estimate,
-            },
-            registers,
-        })
+        Ok(Self { header: Header { unused: [u0, u1, u2], estimate }, registers })
     }
 
     /// The sketch as a string, its estimate marked stale.
@@ -236,20 +218,14 @@ struct Union {
 
 impl Union {
     fn new() -> Self {
-        Self {
-            highest: vec![0; REGISTERS],
-            any_dense: false,
-        }
+        Self { highest: vec![0; REGISTERS], any_dense: false }
     }
 
     fn include(&mut self, sketch: &Sketch) -> Result<(), StringRefusal> {
         self.any_dense |= matches!(sketch.registers, Registers::Dense(_));
         let mut highest = self.highest.iter_mut();
         sketch.registers.each(|rank, length| {
-            highest
-                .by_ref()
-                .take(length)
-                .for_each(|register| *register = rank.max(*register));
+            highest.by_ref().take(length).for_each(|register| *register = rank.max(*register));
         })
     }
 }

@@ -68,11 +68,7 @@ pub(super) fn runs(bytes: &[u8]) -> Result<Vec<Run>, Corrupt> {
         }
         runs.push(run);
     }
-    if registers == REGISTERS {
-        Ok(runs)
-    } else {
-        Err(Corrupt)
-    }
+    if registers == REGISTERS { Ok(runs) } else { Err(Corrupt) }
 }
 
 /// Raises a register to `rank` if it is lower.
@@ -81,12 +77,7 @@ pub(super) fn runs(bytes: &[u8]) -> Result<Vec<Run>, Corrupt> {
 /// [`Corrupt`] if no run covers the register.
 pub(super) fn raise(bytes: &mut Vec<u8>, index: usize, rank: u8) -> Result<Raised, Corrupt> {
     let place = find(bytes, index).ok_or(Corrupt)?;
-    let Place {
-        run,
-        at,
-        first,
-        before,
-    } = place;
+    let Place { run, at, first, before } = place;
     if run.rank >= rank {
         return Ok(Raised::No);
     }
@@ -96,11 +87,7 @@ pub(super) fn raise(bytes: &mut Vec<u8>, index: usize, rank: u8) -> Result<Raise
     let mut split = Vec::with_capacity(5);
     push_run(&mut split, run.rank, index.saturating_sub(first));
     push_run(&mut split, rank, 1);
-    push_run(
-        &mut split,
-        run.rank,
-        (first + run.length).saturating_sub(index + 1),
-    );
+    push_run(&mut split, run.rank, (first + run.length).saturating_sub(index + 1));
     let length = HEADER_BYTES + bytes.len() - run.bytes + split.len();
     if split.len() > run.bytes && length > SPARSE_BYTES_MAX {
         return Ok(Raised::NeedsDense);
@@ -126,12 +113,7 @@ fn find(bytes: &[u8], index: usize) -> Option<Place> {
     loop {
         let run = run_at(bytes, at)?;
         if index < first + run.length {
-            return Some(Place {
-                run,
-                at,
-                first,
-                before,
-            });
+            return Some(Place { run, at, first, before });
         }
         before = Some(at);
         at += run.bytes;
@@ -141,23 +123,13 @@ fn find(bytes: &[u8], index: usize) -> Option<Place> {
 
 fn run_at(bytes: &[u8], at: usize) -> Option<Run> {
     Some(match *bytes.get(at..)? {
-        [byte, ..] if byte & 0x80 != 0 => Run {
-            rank: (byte >> 2 & 0x1f) + 1,
-            length: usize::from(byte & 0x03) + 1,
-            bytes: 1,
-        },
-        [byte, ..] if byte & 0x40 == 0 => Run {
-            rank: 0,
-            length: usize::from(byte) + 1,
-            bytes: 1,
-        },
+        [byte, ..] if byte & 0x80 != 0 => {
+            Run { rank: (byte >> 2 & 0x1f) + 1, length: usize::from(byte & 0x03) + 1, bytes: 1 }
+        }
+        [byte, ..] if byte & 0x40 == 0 => Run { rank: 0, length: usize::from(byte) + 1, bytes: 1 },
         [high, low, ..] => {
             let length = usize::from(u16::from_be_bytes([high & 0x3f, low])) + 1;
-            Run {
-                rank: 0,
-                length,
-                bytes: 2,
-            }
+            Run { rank: 0, length, bytes: 2 }
         }
         _ => return None,
     })

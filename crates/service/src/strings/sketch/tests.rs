@@ -27,10 +27,7 @@ fn sketches_and_counts_are_those_of_a_redis_server() {
     for line in FROM_REDIS.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('|').map(str::trim).collect();
         let (operation, arguments) = columns[0].split_once(' ').unwrap();
-        let arguments: Vec<u32> = arguments
-            .split(' ')
-            .map(|text| text.parse().unwrap())
-            .collect();
+        let arguments: Vec<u32> = arguments.split(' ').map(|text| text.parse().unwrap()).collect();
         let value = match (operation, arguments.as_slice()) {
             ("add", [end]) => sketch_of(0..*end),
             ("merge", [from, to, end]) => {
@@ -87,21 +84,11 @@ fn strings_that_are_no_sketch_are_told_from_corrupt_ones() {
     encoding[4] = 2;
     let mut dense = sketch_of(0..5_000);
     dense.push(0);
-    for value in [
-        &b""[..],
-        b"HYLL",
-        b"0123456789abcdefghi",
-        &magic,
-        &encoding,
-        &dense,
-    ] {
+    for value in [&b""[..], b"HYLL", b"0123456789abcdefghi", &magic, &encoding, &dense] {
         assert_eq!(count(&[value]), not_a_sketch);
         assert_eq!(count(&[&sparse, value]), not_a_sketch);
         assert_eq!(add(Some(value), &["x"]).map(drop), not_a_sketch.map(drop));
-        assert_eq!(
-            merge(Some(&sparse), &[value]).map(drop),
-            not_a_sketch.map(drop)
-        );
+        assert_eq!(merge(Some(&sparse), &[value]).map(drop), not_a_sketch.map(drop));
     }
     let longer = [&sparse[..], b"hello"].concat();
     let shorter = &sparse[..sparse.len() - 1];

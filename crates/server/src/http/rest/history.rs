@@ -1,0 +1,64 @@
+//! The versions of a row.
+
+use axum::Json;
+use axum::extract::State;
+use breccia_types::Timestamp;
+use breccia_types::kv::{History, Version};
+use serde::{Deserialize, Serialize};
+
+use super::extract::{Params, PathParts};
+use super::octets::{KeyEncoding, Octets};
+use super::problem::Problem;
+use crate::http::app::App;
+use crate::http::versions::version_page;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryParams {
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+    from_micros: Option<i64>,
+    to_micros: Option<i64>,
+    #[serde(default)]
+    limit: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryBody {
+    versions: Vec<VersionBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_to_micros: Option<i64>,
+}
+
+/// A version; without a value the row was deleted at that instant.
+#[derive(Debug, Serialize)]
+struct VersionBody {
+    version_micros: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Octets>,
+}
+
+impl From<Version> for VersionBody {
+    fn from(version: Version) -> Self {
+        Self { version_micros: version.version.as_micros(), value: version.value.map(Octets) }
+    }
+}
+
+pub(super) async fn history(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<HistoryParams>,
+) -> Result<Json<HistoryBody>, Problem> {
+    let table = app.node.table(&table)?;
+    let history = History {
+        key: params.key_encoding.decode(key)?,
+        from: params.from_micros.map_or(Timestamp::MIN, Timestamp::from_micros),
+        to: params.to_micros.map_or(Timestamp::MAX, Timestamp::from_micros),
+        limit: params.limit,
+    };
+    let page = version_page(&app.node, &table, history).await?;
+    Ok(Json(HistoryBody {
+        versions: page.versions.into_iter().map(VersionBody::from).collect(),
+        next_to_micros: page.next_to.map(Timestamp::as_micros),
+    }))
+}

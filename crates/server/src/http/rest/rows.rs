@@ -1,0 +1,270 @@
+//! One row: reading, writing and removing it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use breccia_types::kv::{self, Expiry};
+use breccia_types::{RequestError, Table, Timestamp};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::extract::{Idempotency, JsonBody, Params, PathParts, RawBody, accepts, invalid};
+use super::octets::{KeyEncoding, Octets};
+use super::problem::Problem;
+use crate::http::app::App;
+use crate::http::command::{self, Content, RowCommand};
+use crate::http::presented::presented;
+
+const OCTET_STREAM: &str = "application/octet-stream";
+const VERSION_HEADER: HeaderName = HeaderName::from_static("breccia-version-micros");
+const EXPIRES_HEADER: HeaderName = HeaderName::from_static("breccia-expires-at-micros");
+
+/// A row as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct RowBody {
+    key: Octets,
+    value: Octets,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_micros: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_micros: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presented: Option<Value>,
+}
+
+impl RowBody {
+    pub(super) fn new(table: &Table, row: kv::Row) -> Result<Self, RequestError> {
+        Ok(Self {
+            presented: presented(table, &row)?,
+            key: Octets(row.key),
+            value: Octets(row.value),
+            version_micros: row.version.map(Timestamp::as_micros),
+            expires_at_micros: row.expires_at.map(Timestamp::as_micros),
+        })
+    }
+}
+
+/// When a row expires, as bodies and queries say it. At most one may be given.
+pub(super) fn expiry(
+    ttl_ms: Option<u64>,
+    expires_at_micros: Option<i64>,
+) -> Result<Option<Expiry>, RequestError> {
+    match (ttl_ms, expires_at_micros) {
+        (None, None) => Ok(None),
+        (Some(0), None) => Err(invalid("ttl_ms", "it must be greater than 0".to_owned())),
+        (Some(millis), None) => Ok(Some(Expiry::After(Duration::from_millis(millis)))),
+        (None, Some(micros)) => Ok(Some(Expiry::At(Timestamp::from_micros(micros)))),
+        (Some(_), Some(_)) => {
+            Err(invalid("ttl_ms", "give ttl_ms or expires_at_micros, not both".to_owned()))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GetParams {
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+    as_of_micros: Option<i64>,
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<GetParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let table = app.node.table(&table)?;
+    let key = params.key_encoding.decode(key)?;
+    let found = match params.as_of_micros.map(Timestamp::from_micros) {
+        None => app.node.get(&table, &key).await?,
+        Some(as_of) => app.node.get_as_of(&table, &key, as_of).await?,
+    };
+    let row = found.ok_or_else(Problem::no_such_row)?;
+    if accepts(&headers, OCTET_STREAM) {
+        return Ok(raw(row));
+    }
+    Ok(Json(RowBody::new(&table, row)?).into_response())
+}
+
+/// The value alone; what else there is to say is in headers.
+fn raw(row: kv::Row) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
+    let instants = [(VERSION_HEADER, row.version), (EXPIRES_HEADER, row.expires_at)];
+    for (name, instant) in instants {
+        if let Some(instant) = instant {
+            headers.insert(name, HeaderValue::from(instant.as_micros()));
+        }
+    }
+    (headers, row.value).into_response()
+}
+
+/// What a body of a put is.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ContentKind {
+    #[default]
+    Value,
+    EncodedState,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutParams {
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+    ttl_ms: Option<u64>,
+    expires_at_micros: Option<i64>,
+    version_micros: Option<i64>,
+    #[serde(default)]
+    content: ContentKind,
+}
+
+/// The reply to a put or a merge.
+#[derive(Debug, Serialize)]
+pub(super) struct WrittenBody {
+    version_micros: i64,
+}
+
+pub(super) async fn put(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<PutParams>,
+    Idempotency(request_id): Idempotency,
+    RawBody(body): RawBody,
+) -> Result<Json<WrittenBody>, Problem> {
+    let table = app.node.table(&table)?;
+    let put = RowCommand::Put {
+        key: params.key_encoding.decode(key)?,
+        content: match params.content {
+            ContentKind::Value => Content::Value(body),
+            ContentKind::EncodedState => Content::EncodedState(body),
+        },
+        expiry: expiry(params.ttl_ms, params.expires_at_micros)?,
+        version: params.version_micros.map(Timestamp::from_micros),
+    };
+    let reply = app.node.write(&table, put.into_write(&table)?, request_id).await?;
+    let version = command::done(reply, &table)?;
+    Ok(Json(WrittenBody { version_micros: version.as_micros() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteParams {
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+    version_micros: Option<i64>,
+}
+
+/// The reply to a deletion.
+#[derive(Debug, Serialize)]
+pub(super) struct DeletedBody {
+    existed: bool,
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<DeleteParams>,
+    Idempotency(request_id): Idempotency,
+) -> Result<Json<DeletedBody>, Problem> {
+    let table = app.node.table(&table)?;
+    let delete = RowCommand::Delete {
+        key: params.key_encoding.decode(key)?,
+        version: params.version_micros.map(Timestamp::from_micros),
+    };
+    let reply = app.node.write(&table, delete.into_write(&table)?, request_id).await?;
+    Ok(Json(DeletedBody { existed: command::deleted(reply, &table)? }))
+}
+
+/// The parameters of routes that know a key and nothing more.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyParams {
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwapBody {
+    expected: Option<Octets>,
+    new: Option<Octets>,
+    ttl_ms: Option<u64>,
+    expires_at_micros: Option<i64>,
+}
+
+impl SwapBody {
+    fn into_command(self, key: Bytes) -> Result<RowCommand, RequestError> {
+        Ok(RowCommand::CompareAndSet {
+            key,
+            expected: self.expected.map(|octets| octets.0),
+            new: self.new.map(|octets| octets.0),
+            expiry: expiry(self.ttl_ms, self.expires_at_micros)?,
+        })
+    }
+}
+
+/// The reply to a compare-and-set.
+#[derive(Debug, Serialize)]
+pub(super) struct SwappedBody {
+    swapped: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actual: Option<Octets>,
+}
+
+pub(super) async fn compare_and_set(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<KeyParams>,
+    Idempotency(request_id): Idempotency,
+    JsonBody(body): JsonBody<SwapBody>,
+) -> Result<Json<SwappedBody>, Problem> {
+    let table = app.node.table(&table)?;
+    let swap = body.into_command(params.key_encoding.decode(key)?)?;
+    let reply = app.node.write(&table, swap.into_write(&table)?, request_id).await?;
+    let swap = command::swapped(reply, &table)?;
+    Ok(Json(SwappedBody { swapped: swap.swapped, actual: swap.actual.map(Octets) }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MergeBody {
+    operand: Option<Octets>,
+    encoded_state: Option<Octets>,
+}
+
+pub(super) async fn merge(
+    State(app): State<App>,
+    PathParts((table, key)): PathParts<(String, String)>,
+    Params(params): Params<KeyParams>,
+    Idempotency(request_id): Idempotency,
+    JsonBody(body): JsonBody<MergeBody>,
+) -> Result<Json<WrittenBody>, Problem> {
+    let table = app.node.table(&table)?;
+    let merge = RowCommand::Merge {
+        key: params.key_encoding.decode(key)?,
+        content: content("operand", body.operand, body.encoded_state)?,
+    };
+    let reply = app.node.write(&table, merge.into_write(&table)?, request_id).await?;
+    let version = command::done(reply, &table)?;
+    Ok(Json(WrittenBody { version_micros: version.as_micros() }))
+}
+
+/// A value or operand, or else an encoded state.
+pub(super) fn content(
+    name: &'static str,
+    value: Option<Octets>,
+    encoded_state: Option<Octets>,
+) -> Result<Content, RequestError> {
+    match (value, encoded_state) {
+        (Some(value), None) => Ok(Content::Value(value.0)),
+        (None, Some(state)) => Ok(Content::EncodedState(state.0)),
+        _ => Err(invalid(name, format!("give {name} or encoded_state"))),
+    }
+}

@@ -1,0 +1,6 @@
+//! The front ends of a node: each decodes its protocol into the request vocabulary of
+//! `breccia-types`, asks the node, and encodes the answer.
+
+pub mod http;
+
+pub mod status;

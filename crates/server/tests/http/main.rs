@@ -1,0 +1,11 @@
+//! gRPC and REST as their clients see them: a real node behind a real socket.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod connections;
+mod grpc;
+mod import;
+mod rest;
+mod scan;
+mod standard;
+mod support;
