@@ -165,6 +165,31 @@ async fn server_stamped_versions_never_collide() {
 }
 
 #[tokio::test]
+async fn in_a_table_whose_versions_expire_those_that_say_absent_expire_too() {
+    let node = memory();
+    let options = TableOptions {
+        kind: TableKind::Versioned,
+        ttl: Some(Duration::from_secs(60)),
+        ..TableOptions::default()
+    };
+    let table = node.create_table("t", options).await.expect("creates");
+    let now = node.clock().now();
+    let long_ago = now.saturating_sub(Duration::from_secs(3_600));
+    let just_now = now.saturating_sub(Duration::from_secs(1));
+    for write in [
+        table.put(key("k"), key("gone on arrival")).at_version(long_ago),
+        table.delete(key("k")).at_version(long_ago.next()),
+        table.put(key("k"), key("fresh")).at_version(just_now),
+    ] {
+        node.write(&table, write, None).await.expect("writes");
+    }
+    let history = History { key: key("k"), from: Timestamp::MIN, to: Timestamp::MAX, limit: 10 };
+    let versions = node.history(&table, history).await.expect("reads");
+    assert_eq!(versions.len(), 1);
+    assert_eq!(versions[0].value, Some(key("fresh")));
+}
+
+#[tokio::test]
 async fn what_a_kind_of_table_lacks_is_refused_by_name() {
     let node = memory();
     let plain = node.create_table("plain", TableOptions::default()).await.expect("creates");

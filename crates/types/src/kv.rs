@@ -44,6 +44,8 @@ pub enum KvWrite {
         table: TableRef,
         /// The row's key.
         key: Bytes,
+        /// When the version that says "absent" expires.
+        expiry: Expiry,
         /// As in `Put`.
         version: Option<Timestamp>,
     },
@@ -156,7 +158,7 @@ impl Table {
     /// A [`KvWrite::Delete`] at the entry's stamp.
     #[must_use]
     pub fn delete(&self, key: Bytes) -> KvWrite {
-        KvWrite::Delete { table: self.to_ref(), key, version: None }
+        KvWrite::Delete { table: self.to_ref(), key, expiry: self.default_expiry(), version: None }
     }
 
     /// A [`KvWrite::CompareAndSet`].

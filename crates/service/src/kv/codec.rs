@@ -109,9 +109,10 @@ fn put_write(to: &mut Writer<'_>, command: &KvWrite) {
             put_expiry(to, *expiry);
             put_version(to, *version);
         }
-        KvWrite::Delete { table, key, version } => {
+        KvWrite::Delete { table, key, expiry, version } => {
             put_head(to, DELETE, *table);
             to.put_bytes(key);
+            put_expiry(to, *expiry);
             put_version(to, *version);
         }
         KvWrite::DeleteRange { table, from, to: end } => {
@@ -153,7 +154,12 @@ fn take_single(from: &mut Reader, operation: u8) -> Result<KvWrite, DecodeError>
             expiry: take_expiry(from)?,
             version: take_version(from)?,
         },
-        DELETE => KvWrite::Delete { table, key: from.take_bytes()?, version: take_version(from)? },
+        DELETE => KvWrite::Delete {
+            table,
+            key: from.take_bytes()?,
+            expiry: take_expiry(from)?,
+            version: take_version(from)?,
+        },
         DELETE_RANGE => KvWrite::DeleteRange {
             table,
             from: from.take_bytes()?,

@@ -1,5 +1,7 @@
 //! The key-value service: what any front end can ask of a table.
 
+use std::time::Duration;
+
 use breccia_store::{NewVersion, StoreError, StoredRow, Transaction};
 use breccia_types::kv::{Expiry, KvReply, KvWrite};
 use breccia_types::table::{RowKind, TableRef};
@@ -95,8 +97,9 @@ fn apply_one(transaction: &mut Transaction<'_>, command: &KvWrite) -> Result<KvR
             put(transaction, *table, key, &new)?;
             Ok(done(instant))
         }
-        KvWrite::Delete { table, key, version } => {
-            let existed = delete(transaction, *table, key, version.unwrap_or(stamp))?;
+        KvWrite::Delete { table, key, expiry, version } => {
+            let instant = version.unwrap_or(stamp);
+            let existed = delete(transaction, *table, key, *expiry, instant)?;
             Ok(KvReply::Deleted { existed })
         }
         KvWrite::DeleteRange { table, from, to } => {
@@ -136,11 +139,7 @@ fn put(
 ) -> Result<(), StoreError> {
     match table.kind {
         RowKind::Versioned => {
-            // Versions expire by the table's time to live alone; the node refuses others.
-            let ttl = match new.expiry {
-                Expiry::After(ttl) => Some(ttl),
-                Expiry::Never | Expiry::At(_) => None,
-            };
+            let ttl = ttl_of_versions(new.expiry);
             let version = NewVersion { instant: new.instant, value: Some(new.value), ttl };
             transaction.put_version(table.id, key, &version);
             Ok(())
@@ -156,13 +155,14 @@ fn delete(
     transaction: &mut Transaction<'_>,
     table: TableRef,
     key: &[u8],
+    expiry: Expiry,
     instant: Timestamp,
 ) -> Result<bool, StoreError> {
     if table.kind != RowKind::Versioned {
         return transaction.delete(table, key);
     }
     let existed = transaction.get(table, key)?.is_some();
-    let version = NewVersion { instant, value: None, ttl: None };
+    let version = NewVersion { instant, value: None, ttl: ttl_of_versions(expiry) };
     transaction.put_version(table.id, key, &version);
     Ok(existed)
 }
@@ -177,7 +177,16 @@ fn write_or_remove(
     let instant = transaction.stamp();
     match new {
         Some(value) => put(transaction, table, key, &NewValue { value, expiry, instant }),
-        None => delete(transaction, table, key, instant).map(|_| ()),
+        None => delete(transaction, table, key, expiry, instant).map(|_| ()),
+    }
+}
+
+/// Versions expire by the table's time to live alone, those that say "absent" like the
+/// others; the node refuses other expiries.
+const fn ttl_of_versions(expiry: Expiry) -> Option<Duration> {
+    match expiry {
+        Expiry::After(ttl) => Some(ttl),
+        Expiry::Never | Expiry::At(_) => None,
     }
 }
 

@@ -34,10 +34,8 @@ fn single() -> impl Strategy<Value = KvWrite> {
                 version
             }
         ),
-        (table(), bytes(), version()).prop_map(|(table, key, version)| KvWrite::Delete {
-            table,
-            key,
-            version
+        (table(), bytes(), expiry(), version()).prop_map(|(table, key, expiry, version)| {
+            KvWrite::Delete { table, key, expiry, version }
         }),
         (table(), bytes(), prop::option::of(bytes()))
             .prop_map(|(table, from, to)| KvWrite::DeleteRange { table, from, to }),
@@ -118,8 +116,9 @@ fn the_bytes_of_version_one_stay_what_they_are() {
     let batch = KvWrite::Batch(vec![KvWrite::Delete {
         table,
         key: Bytes::from_static(b"k"),
+        expiry: Expiry::Never,
         version: None,
     }]);
-    assert_eq!(encode_write(&batch).as_ref(), b"\x01\x06\x01\x02\xac\x02\x00\x01k\x00");
+    assert_eq!(encode_write(&batch).as_ref(), b"\x01\x06\x01\x02\xac\x02\x00\x01k\x00\x00");
     assert_eq!(encode_reply(&KvReply::Deleted { existed: true }).as_ref(), b"\x01\x02\x01");
 }
