@@ -2,5 +2,6 @@
 //! `breccia-types`, asks the node, and encodes the answer.
 
 pub mod http;
+pub mod resp;
 
 pub mod status;

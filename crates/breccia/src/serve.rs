@@ -1,0 +1,210 @@
+//! `serve`: runs a node until a signal ends it.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use breccia_node::{Node, NodeConfig};
+use breccia_server::{http, resp};
+use breccia_types::limits::SHUTDOWN_GRACE;
+use clap::Args;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Settings};
+use crate::exit::{Exit, Failure};
+use crate::logging;
+
+/// How much longer than their own grace the front ends get before they are left behind.
+const FRONT_END_MARGIN: Duration = Duration::from_secs(2);
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each setting is taken from the flag, else from the environment variable, else from the file, else \
+from the default. The file is breccia.toml in the working directory, or the one that --config \
+names; its keys are the flags' names with _ for -, such as allow_remote = true.
+
+Standard output tells the addresses, one on a line (`http ADDRESS`, `resp ADDRESS`), and then \
+`ready`. SIGINT or SIGTERM ends the node after the requests in flight; a second one ends it at \
+once, which loses nothing that was acknowledged under --fsync always.")]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// The configuration file [default: breccia.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs a node.
+pub(crate) fn run(args: ServeArgs) -> Result<Exit> {
+    let config = layered(args.settings, args.config)?.complete()?;
+    logging::start(&config)?;
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let running = Running::start(&config).await?;
+        running.announce()?;
+        running.until_signal(&mut signals).await
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+/// The settings of flags, environment and file together.
+///
+/// # Errors
+/// If the environment or the file is not valid.
+pub(crate) fn layered(flags: Settings, file: Option<PathBuf>) -> Result<Settings> {
+    let environment = Settings::from_environment(|name| std::env::var(name).ok())?;
+    let file = Settings::from_file(file.as_deref())?;
+    Ok(flags.or(environment).or(file))
+}
+
+/// SIGINT and SIGTERM.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on the signals no longer end the process by themselves.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A node and its front ends, serving.
+pub(crate) struct Running {
+    node: Node,
+    /// Where gRPC and REST are served.
+    pub(crate) http: SocketAddr,
+    /// Where the Redis protocol is served.
+    pub(crate) resp: SocketAddr,
+    stop: CancellationToken,
+    front_ends: JoinSet<io::Result<()>>,
+}
+
+impl Running {
+    /// Opens the node and starts its front ends.
+    ///
+    /// # Errors
+    /// If the data directory or an address cannot be used.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        warn_if_remote(config);
+        let mut chosen = NodeConfig::new(&config.data);
+        chosen.shards = config.shards;
+        chosen.memory_bytes = config.memory_bytes;
+        chosen.fsync = config.fsync;
+        let node = tokio::task::spawn_blocking(move || Node::open(chosen)).await?;
+        let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;
+        match Self::bind(node.clone(), config).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                node.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn bind(node: Node, config: &Config) -> Result<Self> {
+        let stop = CancellationToken::new();
+        let mut front_ends = JoinSet::new();
+        let resp = resp::Server::bind(node.clone(), resp::Config::new(config.resp)).await;
+        let resp = resp.map_err(|error| cannot_listen("--resp", config.resp, &error))?;
+        let http = http::Server::bind(node.clone(), http::Config::new(config.http)).await;
+        let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;
+        let (resp_address, http_address) = (resp.local_addr(), http.local_addr());
+        front_ends.spawn(resp.run(stop.clone()));
+        front_ends.spawn(http.run(stop.clone()));
+        Ok(Self { node, http: http_address, resp: resp_address, stop, front_ends })
+    }
+
+    /// Tells the addresses on standard output.
+    pub(crate) fn announce(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "http {}\nresp {}\nready", self.http, self.resp)?;
+        out.flush()
+    }
+
+    /// Serves until a signal, or until a front end fails; then shuts down.
+    ///
+    /// # Errors
+    /// If a front end failed.
+    pub(crate) async fn until_signal(mut self, signals: &mut Signals) -> Result<Exit> {
+        let failed = tokio::select! {
+            () = signals.next() => None,
+            ended = self.front_ends.join_next() => ended,
+        };
+        if failed.is_none() {
+            tracing::info!("shutting down; a second signal ends the process at once");
+        }
+        tokio::select! {
+            () = self.shut_down() => {}
+            () = signals.next() => {
+                tracing::warn!("ended at once by a second signal");
+                process::exit(SECOND_SIGNAL_EXIT);
+            }
+        }
+        match failed {
+            None | Some(Ok(Ok(()))) => Ok(Exit::Done),
+            Some(Ok(Err(error))) => Err(error).context("a front end failed"),
+            Some(Err(error)) => Err(error).context("a front end failed"),
+        }
+    }
+
+    /// Lets the requests in flight finish, within the grace period, and closes the node.
+    pub(crate) async fn shut_down(&mut self) {
+        self.stop.cancel();
+        let front_ends = &mut self.front_ends;
+        let ended = async { while front_ends.join_next().await.is_some() {} };
+        let grace = SHUTDOWN_GRACE + FRONT_END_MARGIN;
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time; they are cut");
+            self.front_ends.abort_all();
+        }
+        self.node.shutdown().await;
+    }
+}
+
+/// What the shell reports of a process that SIGINT ended.
+const SECOND_SIGNAL_EXIT: i32 = 130;
+
+fn warn_if_remote(config: &Config) {
+    for address in [config.http, config.resp] {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "listening where other machines can connect, without any authentication"
+            );
+        }
+    }
+}
+
+fn cannot_listen(flag: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there already".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "it is no address of this machine".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure::fix(format!(
+        "cannot listen at {address}: {reason}; choose another address with {flag} HOST:PORT \
+         (port 0 takes any free one)",
+    ))
+}

@@ -1,0 +1,180 @@
+//! Runs the built binary: nodes on free ports, and commands against them.
+
+#![allow(dead_code, reason = "every test file uses its own part of the harness")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to start or to stop, and a command to end.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error.
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+}
+
+/// The binary, in a folder of its own and with an environment that says nothing to it.
+pub(crate) fn breccia(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_breccia"));
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BRECCIA_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end, with `input` as its standard input.
+#[track_caller]
+pub(crate) fn run_with(folder: &Path, args: &[&str], input: &[u8]) -> Said {
+    let mut child = breccia(folder)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_vec();
+    let feed = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let collect = |mut from: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            from.read_to_end(&mut text).expect("reads");
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let out = collect(Box::new(child.stdout.take().expect("piped")));
+    let err = collect(Box::new(child.stderr.take().expect("piped")));
+    let status = wait(&mut child, args);
+    feed.join().expect("fed");
+    Said {
+        code: status.code().unwrap_or(-1),
+        out: out.join().expect("collected"),
+        err: err.join().expect("collected"),
+    }
+}
+
+#[track_caller]
+fn wait(child: &mut Child, what: &[&str]) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("waits") {
+            return status;
+        }
+        if start.elapsed() > DEADLINE {
+            child.kill().expect("kills");
+            panic!("{what:?} did not end within {DEADLINE:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A running node.
+pub(crate) struct Node {
+    child: Child,
+    folder: PathBuf,
+    /// Where it serves gRPC and REST.
+    pub(crate) http: String,
+    /// Where it serves the Redis protocol.
+    pub(crate) resp: String,
+}
+
+impl Node {
+    /// Starts a node with its data in `<folder>/data`, on free ports.
+    #[track_caller]
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// Starts a node with more arguments.
+    #[track_caller]
+    pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
+        let base = ["serve", "--data", "data", "--http", "127.0.0.1:0", "--resp", "127.0.0.1:0"];
+        let args: Vec<&str> = base.iter().chain(more).copied().collect();
+        Self::spawn(folder, &args)
+    }
+
+    /// Starts `serve` or `dev` with just these arguments.
+    #[track_caller]
+    pub(crate) fn spawn(folder: &Path, args: &[&str]) -> Self {
+        let mut child = breccia(folder)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The test may have heard enough; the pipe is still drained.
+                let _ = tell.send(line);
+            }
+        });
+        let (mut http, mut resp) = (None, None);
+        let start = Instant::now();
+        loop {
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            let line = told.recv_timeout(left).expect("the node says that it is ready");
+            match line.split_once(' ') {
+                Some(("http", address)) => http = Some(address.to_owned()),
+                Some(("resp", address)) => resp = Some(address.to_owned()),
+                _ if line == "ready" => break,
+                _ => {}
+            }
+        }
+        let (http, resp) = (http.expect("http address"), resp.expect("resp address"));
+        Self { child, folder: folder.to_owned(), http, resp }
+    }
+
+    /// Runs a client command against the node.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
+        self.run_with(args, b"")
+    }
+
+    /// Runs a client command against the node, with a standard input.
+    #[track_caller]
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Said {
+        let server = ["--server", &self.http];
+        let args: Vec<&str> = args.iter().copied().chain(server).collect();
+        run_with(&self.folder, &args, input)
+    }
+
+    /// Sends a signal and waits until the process has ended.
+    #[track_caller]
+    pub(crate) fn end_by(mut self, signal: &str) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        wait(&mut self.child, &["serve"])
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
