@@ -142,11 +142,11 @@ impl Client {
         let command = table::name_at(self.command.load(Ordering::Relaxed)).unwrap_or("NULL");
         let mut line = String::new();
         // Writing to memory does not fail.
-        let _ = write!(
+        let _ = writeln!(
             line,
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 \
              multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 \
-             tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+             tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.address,
             self.local_address,

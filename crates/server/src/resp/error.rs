@@ -64,7 +64,8 @@ pub(crate) enum ReplyError {
     #[error("ERR Syntax error in HELLO option '{option}'")]
     HelloOption { option: String },
     #[error(
-        "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+        "ERR AUTH <password> called without any password configured for \
+         the default user. Are you sure your configuration is correct?"
     )]
     NoPasswordSet,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
@@ -108,7 +109,9 @@ pub(crate) enum ReplyError {
     #[error("ERR DEBUG is not available here")]
     NoDebug,
     #[error(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+        "ERR An LFU maxmemory policy is not selected, access frequency not \
+         tracked. Please note that when switching between policies at runtime LRU and LFU data \
+         will take some time to adjust."
     )]
     NoFrequency,
     #[error("ERR timeout is negative")]

@@ -184,3 +184,28 @@ impl Collector for Metrics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn commands_are_told_by_name() {
+        let metrics = Metrics::default();
+        let get = table::find(b"get").map(|(position, _)| position);
+        metrics.on_commands(get, 2);
+        metrics.on_commands(None, 1);
+        metrics.on_connect();
+        assert_eq!(metrics.commands_total(), 3);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(metrics));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("encoded");
+        for line in ["resp_commands_total{command=\"get\"} 2", "resp_connections 1"] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+}

@@ -155,7 +155,9 @@ mod tests {
         assert_eq!(change(&settings, "maxmemory", "0"), Ok(()));
         assert_eq!(
             change(&settings, "maxmemory", "1"),
-            Err("ERR CONFIG SET failed (possibly related to argument 'maxmemory') - can't set immutable config".to_owned())
+            Err("ERR CONFIG SET failed (possibly related to argument 'maxmemory') \
+                 - can't set immutable config"
+                .to_owned())
         );
         assert_eq!(
             change(&settings, "foo", "1"),

@@ -1,6 +1,5 @@
 //! A client's socket.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -62,9 +61,8 @@ impl Socket {
     }
 }
 
-fn too_late(stop: CancellationToken) -> impl Future<Output = ()> {
-    async move {
-        stop.cancelled().await;
-        tokio::time::sleep(LAST_REPLIES_GRACE).await;
-    }
+/// When a client that was told to end has had its time.
+async fn too_late(stop: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_REPLIES_GRACE).await;
 }

@@ -46,8 +46,8 @@ fn info(front: &Front) -> String {
 
 fn nodes(front: &Front, client: &Client, id: &str) -> String {
     let epoch = front.node.placement().epoch().get();
-    let address = client.local_address;
-    format!("{id} {address}@0 myself,master - 0 0 {epoch} connected 0-{LAST_SLOT}\n")
+    let (ip, port) = (client.local_address.ip(), client.local_address.port());
+    format!("{id} {ip}:{port}@0 myself,master - 0 0 {epoch} connected 0-{LAST_SLOT}\n")
 }
 
 fn slots(encoder: &mut Encoder, client: &Client, id: &str) {

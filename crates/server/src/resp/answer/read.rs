@@ -32,7 +32,7 @@ pub(crate) async fn answer(
     match read {
         Read::One { key, view } => {
             let row = get(front, key).await?;
-            view::encode(encoder, *view, row.as_ref(), front.node.clock().now())
+            view::encode(encoder, *view, row.as_ref(), front.node.clock())
         }
         Read::Existing { keys } => {
             let mut count = 0;

@@ -1,8 +1,8 @@
 //! One row, seen in the ways that Redis has.
 
 use breccia_service::strings::number::parse_integer;
-use breccia_types::Timestamp;
 use breccia_types::kv::Row;
+use breccia_types::{NodeClock, Timestamp};
 
 use super::super::command::{Unit, View};
 use super::super::encoder::Encoder;
@@ -23,7 +23,7 @@ pub(crate) fn encode(
     encoder: &mut Encoder,
     view: View,
     row: Option<&Row>,
-    now: Timestamp,
+    clock: &NodeClock,
 ) -> Result<(), ReplyError> {
     let Some(row) = row else {
         encode_absent(encoder, view);
@@ -37,7 +37,8 @@ pub(crate) fn encode(
         View::Bit { offset } => encoder.integer(i64::from(bit(value, offset))),
         View::Type => encoder.simple("string"),
         View::TimeToLive(unit) => {
-            let left = |at: Timestamp| at.as_millis().saturating_sub(now.as_millis()).max(0);
+            let now = clock.now().as_millis();
+            let left = |at: Timestamp| at.as_millis().saturating_sub(now).max(0);
             encoder.integer(row.expires_at.map_or(NO_EXPIRY, |at| in_unit(left(at), unit)));
         }
         View::ExpiresAt(unit) => {
@@ -102,6 +103,7 @@ fn encoding(value: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use breccia_types::time::ManualClock;
     use bytes::Bytes;
 
     use super::*;
@@ -115,7 +117,8 @@ mod tests {
         };
         let mut encoder = Encoder::default();
         let now = Timestamp::from_millis(10_000).expect("in range");
-        encode(&mut encoder, view, Some(&row), now).expect("shown");
+        let clock = NodeClock::new(Box::new(ManualClock::new(now)), Timestamp::MIN);
+        encode(&mut encoder, view, Some(&row), &clock).expect("shown");
         String::from_utf8_lossy(encoder.bytes()).into_owned()
     }
 

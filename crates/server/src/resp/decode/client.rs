@@ -27,13 +27,14 @@ pub(crate) fn setname(arguments: Arguments<'_>, _: &NodeClock) -> Decoded {
     checked_name(arguments.bytes(2)).map(|name| Command::Session(Session::SetName(name)))
 }
 
-/// A name without blanks: those would break CLIENT LIST.
+/// A name without blanks: those would break CLIENT LIST. A copy, because a name outlives
+/// by far the bytes that it came in.
 pub(super) fn checked_name(name: Bytes) -> Result<Bytes, ReplyError> {
     if !name.iter().all(u8::is_ascii_graphic) {
         return Err(ReplyError::ClientName);
     }
     match name.len() <= CLIENT_NAME_BYTES_MAX {
-        true => Ok(name),
+        true => Ok(Bytes::copy_from_slice(&name)),
         false => Err(ReplyError::ClientNameTooLong),
     }
 }

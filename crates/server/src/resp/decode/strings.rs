@@ -182,7 +182,7 @@ fn set_many(
 ) -> Result<StringWrite, ReplyError> {
     let keys = (1..arguments.len()).step_by(2);
     slots::check_one(keys.clone().map(|at| arguments.get(at)))?;
-    if arguments.len() % 2 == 0 {
+    if arguments.len().is_multiple_of(2) {
         return Err(ReplyError::Arity { command });
     }
     let pairs = keys.map(|at| (arguments.bytes(at), arguments.bytes(at + 1))).collect();
