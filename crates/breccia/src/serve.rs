@@ -128,7 +128,9 @@ impl Running {
         let mut front_ends = JoinSet::new();
         let resp = resp::Server::bind(node.clone(), resp::Config::new(config.resp)).await;
         let resp = resp.map_err(|error| cannot_listen("--resp", config.resp, &error))?;
-        let http = http::Server::bind(node.clone(), http::Config::new(config.http)).await;
+        let mut http_config = http::Config::new(config.http);
+        http_config.collectors.push(Box::new(resp.metrics()));
+        let http = http::Server::bind(node.clone(), http_config).await;
         let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;
         let (resp_address, http_address) = (resp.local_addr(), http.local_addr());
         front_ends.spawn(resp.run(stop.clone()));
