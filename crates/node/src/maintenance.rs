@@ -86,6 +86,9 @@ impl Watch {
         let mut reclaimed = Instant::now();
         while !stop.wait(DISK_INTERVAL) {
             self.check_disk();
+            if self.health.waits_for_room() {
+                self.make_room();
+            }
             if reclaimed.elapsed() >= RECLAIM_INTERVAL {
                 self.reclaim();
                 reclaimed = Instant::now();
@@ -117,6 +120,14 @@ impl Watch {
         }
     }
 
+    /// While the disk is full, gives back at once what clients delete.
+    fn make_room(&self) {
+        for shard in self.shards.iter().filter(|shard| shard.engine.has_deletions()) {
+            tracing::info!(shard = %shard.id, "compacting, to give back the space of deleted rows");
+            shard.engine.compact(None);
+        }
+    }
+
     fn reclaim(&self) {
         let now = self.clock.now();
         for shard in &self.shards {
@@ -127,7 +138,7 @@ impl Watch {
             // and only what has expired by an applied stamp may be dropped. Compaction may
             // start before it is applied; then it drops a little less.
             drop(shard.log.propose(Vec::new()));
-            tracing::info!(shard = %shard.id, "compacting, to give back the space of expired rows");
+            tracing::info!(shard = %shard.id, "compacting, to give back the space of rows that are gone");
             shard.engine.compact(None);
         }
     }

@@ -120,8 +120,12 @@ pub trait ShardEngine: Reader + Send + Sync {
     /// before it may be dropped from then on.
     fn advance_horizon(&self, to: Timestamp);
 
-    /// Whether so much of the shard has expired by `now` that compaction is worth it.
+    /// Whether so much of the shard has expired by `now`, or a range of it been deleted,
+    /// that compaction is worth it.
     fn is_worth_reclaiming(&self, now: Timestamp) -> bool;
+
+    /// Whether anything was deleted since the last compaction that was asked for.
+    fn has_deletions(&self) -> bool;
 
     /// Gives back the space of rows that are gone, in a range of raw keys or everywhere:
     /// rewrites the files there. May be long; reads and writes go on meanwhile.

@@ -175,6 +175,10 @@ impl ShardEngine for MemoryShard {
         false
     }
 
+    fn has_deletions(&self) -> bool {
+        false
+    }
+
     fn compact(&self, _range: Option<&Bounds>) {}
 }
 

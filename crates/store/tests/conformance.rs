@@ -290,6 +290,29 @@ fn the_space_of_expired_rows_comes_back() {
 }
 
 #[test]
+fn the_space_of_a_deleted_range_comes_back() {
+    let bed = beds().pop().expect("the engine on disk");
+    let table = plain().to_ref();
+    for row in 0..1_500_u32 {
+        bed.write(1, |t| {
+            let value: Vec<u8> =
+                (0..16_384_u32).map(|i| ((i * 31 + row * 7) % 251) as u8).collect();
+            put(t, table, &row.to_be_bytes(), &value);
+        });
+    }
+    bed.engine.flush().expect("flushes");
+    let before = bed.shard.usage().disk_bytes;
+    assert!(!bed.shard.has_deletions());
+    bed.write(2, |t| t.delete_range(table, b"", None).expect("deletes"));
+    assert!(bed.shard.has_deletions());
+    assert_eq!(bed.shard.is_worth_reclaiming(at(2)), before >= 8 << 20);
+    bed.shard.compact(None);
+    let after = bed.shard.usage().disk_bytes;
+    assert!(after < before / 100, "{before} bytes before, {after} after");
+    assert!(!bed.shard.has_deletions() && !bed.shard.is_worth_reclaiming(at(2)));
+}
+
+#[test]
 fn operands_merge_with_puts_deletes_and_each_other() {
     for bed in beds() {
         let monoid: breccia_monoid::Monoid = "sum:i64".parse().expect("a monoid");

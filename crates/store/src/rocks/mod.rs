@@ -117,6 +117,7 @@ impl RocksEngine {
         for (shard, batch) in batches {
             let opened = shards.get(shard).ok_or(StoreError::NoSuchShard { shard: *shard })?;
             let family = opened.family();
+            opened.note_deletions(batch);
             for bounds in batch.deleted_ranges() {
                 filled.delete_range_cf(family, &bounds.lower, &bounds.upper);
             }

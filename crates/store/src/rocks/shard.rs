@@ -1,12 +1,14 @@
 //! One shard: a column family of the node's database.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use breccia_types::{ShardId, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rocksdb::{BoundColumnFamily, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
+use crate::batch::{Pending, ShardBatch};
 use crate::engine::{Bounds, Cursor, Lookup, Reader, ShardEngine, Usage};
 use crate::error::StoreError;
 use crate::retention::Horizon;
@@ -30,6 +32,8 @@ pub struct RocksShard {
     cached_only: ReadOptions,
     full: ReadOptions,
     expiries: Mutex<Expiries>,
+    has_deletions: AtomicBool,
+    has_deleted_ranges: AtomicBool,
     horizon: Arc<Horizon>,
 }
 
@@ -58,6 +62,8 @@ impl RocksShard {
             cached_only,
             full: ReadOptions::default(),
             expiries: Mutex::default(),
+            has_deletions: AtomicBool::default(),
+            has_deleted_ranges: AtomicBool::default(),
             horizon,
         })
     }
@@ -73,6 +79,17 @@ impl RocksShard {
         {
             let bytes = u64::try_from(key.len() + stored.len()).unwrap_or(u64::MAX);
             self.expiries.lock().note(expires_at, bytes);
+        }
+    }
+
+    /// Remembers that a batch that is about to be written deletes something.
+    pub(super) fn note_deletions(&self, batch: &ShardBatch) {
+        let has_ranges = !batch.deleted_ranges().is_empty();
+        if has_ranges {
+            self.has_deleted_ranges.store(true, Ordering::Relaxed);
+        }
+        if has_ranges || batch.rows().any(|(_, pending)| *pending == Pending::Delete) {
+            self.has_deletions.store(true, Ordering::Relaxed);
         }
     }
 
@@ -143,12 +160,24 @@ impl ShardEngine for RocksShard {
     fn is_worth_reclaiming(&self, now: Timestamp) -> bool {
         let usage = self.usage();
         let held = usage.disk_bytes.saturating_add(usage.memory_bytes);
+        if self.has_deleted_ranges.load(Ordering::Relaxed) && held >= RECLAIM_BYTES_MIN {
+            return true;
+        }
         let worth = RECLAIM_BYTES_MIN.max(held / RECLAIM_DIVISOR);
         self.expiries.lock().expired_bytes(now) >= worth
     }
 
+    fn has_deletions(&self) -> bool {
+        self.has_deletions.load(Ordering::Relaxed)
+    }
+
     fn compact(&self, range: Option<&Bounds>) {
-        self.expiries.lock().forget_expired(self.horizon.get());
+        if range.is_none() {
+            // Before the compaction: what is deleted while it runs waits for the next one.
+            self.has_deletions.store(false, Ordering::Relaxed);
+            self.has_deleted_ranges.store(false, Ordering::Relaxed);
+            self.expiries.lock().forget_expired(self.horizon.get());
+        }
         let (lower, upper) = range.map(|range| (&range.lower, &range.upper)).unzip();
         self.database.compact_range_cf_opt(&self.family, lower, upper, &options::full_compaction());
     }
