@@ -7,6 +7,7 @@
 pub mod consensus;
 
 pub mod local;
+pub mod raft;
 
 mod queue;
 

@@ -52,6 +52,11 @@ numeric_id!(
     NodeId(u64), "n"
 );
 numeric_id!(
+    /// A shard's copy on a node. Never reused: a copy that is removed and made again, on the
+    /// same node even, is another replica. Shown as `r7`.
+    ReplicaId(u64), "r"
+);
+numeric_id!(
     /// The position of an entry in a shard's log; the first entry has index 1.
     LogIndex(u64), ""
 );

@@ -16,6 +16,6 @@ pub mod strings;
 
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError};
-pub use id::{Epoch, LogIndex, NodeId, RequestId, ServiceId, ShardId, Slot, TableId};
+pub use id::{Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId};
 pub use table::{Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions};
 pub use time::{Clock, NodeClock, Timestamp};

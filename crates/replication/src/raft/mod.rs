@@ -1,0 +1,3 @@
+//! A shard's log as a Raft group.
+
+pub mod types;
