@@ -17,7 +17,6 @@ pub mod kv;
 pub mod strings;
 
 mod requests;
-pub mod wire;
 
 pub use machine::{Prepared, ShardMachine};
 pub use reduce::{Count, Reduce};

@@ -8,7 +8,7 @@ use breccia_types::{ServiceId, TableId};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::wire::DecodeError;
+use breccia_types::wire::DecodeError;
 
 /// Methods that run beside the data.
 pub trait Service: Send + Sync + 'static {

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod error;
 pub mod kv;
 pub mod strings;
+pub mod wire;
 
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError};

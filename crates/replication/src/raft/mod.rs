@@ -1,3 +1,4 @@
 //! A shard's log as a Raft group.
 
+pub mod codec;
 pub mod types;

@@ -66,3 +66,7 @@ pub type LogId = openraft::alias::LogIdOf<GroupConfig>;
 pub type Vote = openraft::alias::VoteOf<GroupConfig>;
 /// Which replicas belong to a group, and the log position that says so.
 pub type StoredMembership = openraft::alias::StoredMembershipOf<GroupConfig>;
+/// Which replicas belong to a group: one set of voters, or two while that changes.
+pub type Membership = openraft::Membership<ReplicaId, NodeId>;
+/// A leader: its term and its replica.
+pub type LeaderId = openraft::alias::LeaderIdOf<GroupConfig>;

@@ -10,7 +10,7 @@ use breccia_types::table::{RowKind, TableRef};
 use breccia_types::{TableId, Timestamp};
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, Reader, Writer};
+use breccia_types::wire::{DecodeError, Reader, Writer};
 
 const VERSION: u8 = 1;
 /// The fewest bytes that a command within a batch takes: operation, table, kind.

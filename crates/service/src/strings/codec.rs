@@ -10,7 +10,7 @@ use breccia_types::strings::{
 };
 use bytes::Bytes;
 
-use crate::wire::{DecodeError, Reader, Writer};
+use breccia_types::wire::{DecodeError, Reader, Writer};
 
 const VERSION: u8 = 1;
 /// What a command's or a reply's numbers and flags take, about, in bytes.

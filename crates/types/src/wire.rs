@@ -1,4 +1,4 @@
-//! The primitives of the services' byte formats: bytes, varints, lengths and options.
+//! The primitives of our own byte formats: bytes, varints, lengths and options.
 //!
 //! Commands and replies are written into replicated logs, so what is built from these is a
 //! persisted format. Every value has exactly one encoding: a varint is as short as can be,
