@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use breccia_node::FsyncPolicy;
-use breccia_types::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, SHARDS_MAX};
+use breccia_types::limits::{
+    DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, SHARDS_MAX,
+};
 use clap::Args;
 use serde::Deserialize;
 
@@ -53,6 +55,10 @@ pub(crate) struct Settings {
     /// The memory budget, such as 512MiB or 1g [env: BRECCIA_MEMORY] [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Free disk space below which writes are refused, such as 1GiB [env: BRECCIA_DISK_RESERVE]
+    /// [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk_reserve: Option<String>,
     /// When writes reach the disk: always, interval:MS or never [env: BRECCIA_FSYNC]
     /// [default: always]
     #[arg(long, value_name = "WHEN")]
@@ -93,6 +99,8 @@ pub(crate) struct Config {
     pub(crate) shards: Option<u32>,
     /// The memory budget in bytes.
     pub(crate) memory_bytes: usize,
+    /// Free disk space below which writes are refused, in bytes.
+    pub(crate) disk_reserve_bytes: u64,
     /// When writes are acknowledged.
     pub(crate) fsync: FsyncPolicy,
     /// The filter of log lines.
@@ -114,6 +122,7 @@ impl Settings {
             shards: self.shards.or(other.shards),
             replicas: self.replicas.or(other.replicas),
             memory: self.memory.or(other.memory),
+            disk_reserve: self.disk_reserve.or(other.disk_reserve),
             fsync: self.fsync.or(other.fsync),
             allow_remote: self.allow_remote.or(other.allow_remote),
             log: self.log.or(other.log),
@@ -142,6 +151,7 @@ impl Settings {
             shards: parsed.get("BRECCIA_SHARDS", "a whole number")?,
             replicas: parsed.get("BRECCIA_REPLICAS", "a whole number")?,
             memory: text("BRECCIA_MEMORY"),
+            disk_reserve: text("BRECCIA_DISK_RESERVE"),
             fsync: text("BRECCIA_FSYNC"),
             allow_remote: parsed.get("BRECCIA_ALLOW_REMOTE", "true or false")?,
             log: text("BRECCIA_LOG"),
@@ -206,6 +216,11 @@ impl Settings {
             resp: address("resp", self.resp.as_deref().unwrap_or(RESP_ADDRESS_DEFAULT), remote)?,
             shards: self.shards,
             memory_bytes: memory_bytes(self.memory.as_deref())?,
+            disk_reserve_bytes: match self.disk_reserve {
+                None => DISK_RESERVE_BYTES,
+                Some(text) => parse_size(&text)
+                    .map_err(|error| Failure::usage(format!("--disk-reserve: {error}")))?,
+            },
             fsync: match self.fsync {
                 None => FsyncPolicy::default(),
                 Some(text) => {
@@ -368,6 +383,7 @@ mod tests {
             Settings::default(),
             Settings { memory: Some("1m".into()), ..with_data() },
             Settings { memory: Some("much".into()), ..with_data() },
+            Settings { disk_reserve: Some("some".into()), ..with_data() },
             Settings { shards: Some(0), ..with_data() },
             Settings { fsync: Some("sometimes".into()), ..with_data() },
             Settings { http: Some("here".into()), ..with_data() },

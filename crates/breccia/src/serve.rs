@@ -111,6 +111,7 @@ impl Running {
         let mut chosen = NodeConfig::new(&config.data);
         chosen.shards = config.shards;
         chosen.memory_bytes = config.memory_bytes;
+        chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
         let node = tokio::task::spawn_blocking(move || Node::open(chosen)).await?;
         let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;

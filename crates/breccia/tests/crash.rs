@@ -5,14 +5,12 @@
 
 mod harness;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use harness::Node;
+use harness::{Connection, Node};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -20,50 +18,6 @@ const ROUNDS: usize = 10;
 const WRITERS: u64 = 8; // as many as there are goals
 const PIPELINE: u64 = 8;
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A connection of the Redis protocol that sends pipelines of commands.
-struct Connection(BufReader<TcpStream>);
-
-impl Connection {
-    fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("connects");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        Self(BufReader::new(stream))
-    }
-
-    /// Sends commands together. `None` once the node is gone.
-    fn send(&mut self, commands: &[Vec<String>]) -> Option<()> {
-        let mut bytes = Vec::new();
-        for command in commands {
-            write!(bytes, "*{}\r\n", command.len()).expect("memory");
-            for part in command {
-                write!(bytes, "${}\r\n{part}\r\n", part.len()).expect("memory");
-            }
-        }
-        self.0.get_mut().write_all(&bytes).ok()
-    }
-
-    /// One reply: a status, a number, or a value. `None` once the node is gone.
-    fn reply(&mut self) -> Option<String> {
-        let line = self.line()?;
-        match line.strip_prefix('$') {
-            Some("-1") => Some("(nil)".to_owned()),
-            Some(_) => self.line(),
-            None => Some(line),
-        }
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line) {
-            Ok(read) if read > 0 && line.ends_with("\r\n") => {
-                line.truncate(line.len() - 2);
-                Some(line)
-            }
-            _ => None,
-        }
-    }
-}
 
 fn words(command: &str) -> Vec<String> {
     command.split(' ').map(str::to_owned).collect()

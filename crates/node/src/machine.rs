@@ -55,7 +55,8 @@ impl NodeMachine {
     fn on_write_error(&self, error: &StoreError) -> ApplyError {
         let reason = error.to_string();
         if let StoreError::DiskFull { .. } = error {
-            self.health.set_read_only(format!("{reason}; free some space, and writes go on"));
+            let reason = format!("{reason}; free some space, and writes go on");
+            self.health.set_read_only(reason.clone());
             return ApplyError::ReadOnly { reason };
         }
         self.health.fail(format!("{reason}; restart the node when the cause is mended"));

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of the harness")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -117,12 +118,15 @@ impl Node {
     /// Starts `serve` or `dev` with just these arguments.
     #[track_caller]
     pub(crate) fn spawn(folder: &Path, args: &[&str]) -> Self {
-        let mut child = breccia(folder)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut command = breccia(folder);
+        command.args(args);
+        Self::launch(folder, command)
+    }
+
+    #[track_caller]
+    fn launch(folder: &Path, mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
@@ -176,5 +180,110 @@ impl Drop for Node {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A connection of the Redis protocol that sends pipelines of commands.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub(crate) fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends commands together. `None` once the node is gone.
+    pub(crate) fn send(&mut self, commands: &[Vec<String>]) -> Option<()> {
+        let mut bytes = Vec::new();
+        for command in commands {
+            write!(bytes, "*{}\r\n", command.len()).expect("memory");
+            for part in command {
+                write!(bytes, "${}\r\n{part}\r\n", part.len()).expect("memory");
+            }
+        }
+        self.0.get_mut().write_all(&bytes).ok()
+    }
+
+    /// One reply: a status, a number, or a value. `None` once the node is gone.
+    pub(crate) fn reply(&mut self) -> Option<String> {
+        let line = self.line()?;
+        match line.strip_prefix('$') {
+            Some("-1") => Some("(nil)".to_owned()),
+            Some(_) => self.line(),
+            None => Some(line),
+        }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(read) if read > 0 && line.ends_with("\r\n") => {
+                line.truncate(line.len() - 2);
+                Some(line)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A small disk of its own, in memory, mounted on `<folder>/data` for the nodes started on
+/// it and for nobody else. Needs user namespaces, or root.
+pub(crate) struct SmallDisk {
+    holder: Child,
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts a disk of so many MiB.
+    #[track_caller]
+    pub(crate) fn mount(folder: &Path, mebibytes: u32) -> Self {
+        std::fs::create_dir(folder.join("data")).expect("makes the mount point");
+        let script = format!("mount -t tmpfs -o size={mebibytes}m small data && echo up && cat");
+        let mut holder = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare runs");
+        let mut line = String::new();
+        let mut said = BufReader::new(holder.stdout.take().expect("piped"));
+        said.read_line(&mut line).expect("reads");
+        assert_eq!(line, "up\n", "mounting a tmpfs in a namespace of its own is not allowed here");
+        Self { holder, folder: folder.to_owned() }
+    }
+
+    /// Makes the disk larger.
+    #[track_caller]
+    pub(crate) fn enlarge(&self, mebibytes: u32) {
+        let size = format!("remount,size={mebibytes}m");
+        let status = self.inside("mount").args(["-o", &size, "data"]).status().expect("runs");
+        assert!(status.success());
+    }
+
+    /// Starts a node on the disk.
+    #[track_caller]
+    pub(crate) fn start_node(&self, more: &[&str]) -> Node {
+        let mut command = self.inside(env!("CARGO_BIN_EXE_breccia"));
+        command.args(["serve", "--data", "data", "--http", "127.0.0.1:0"]);
+        command.args(["--resp", "127.0.0.1:0", "--log", "warn"]).args(more);
+        Node::launch(&self.folder, command)
+    }
+
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let holder = self.holder.id().to_string();
+        command.args(["--user", "--mount", "--preserve-credentials", "--target", &holder]);
+        command.arg(format!("--wdns={}", self.folder.display())).arg(program);
+        command
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use breccia_types::ShardId;
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, FlushOptions, MultiThreaded,
     Options, WriteBatch, WriteOptions,
@@ -32,6 +32,9 @@ pub(crate) type Database = DBWithThreadMode<MultiThreaded>;
 /// as later generations.
 const GENERATION: u32 = 1;
 const NODE_FAMILY: &str = "node";
+/// The file that marks a database of which a background job has found a file damaged. An
+/// operator removes it when the file is restored.
+const DAMAGED: &str = "DAMAGED";
 
 /// The shards of a node, in one RocksDB database.
 ///
@@ -43,6 +46,32 @@ pub struct RocksEngine {
     database: Arc<Database>,
     tuning: options::Tuning,
     rules: Arc<RetentionRules>,
+    path: PathBuf,
+    checks: Checks,
+    /// Held over every write to the write-ahead log.
+    log: Mutex<LogState>,
+}
+
+/// What RocksDB does when a background job meets a damaged file or a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    /// It stops all writes, and goes on when told to if the cause is gone.
+    Strict,
+    /// It goes on: a file is damaged, and its shard alone is to suffer. Chosen when a
+    /// database does not open otherwise, or bears the mark [`DAMAGED`].
+    Lenient,
+}
+
+/// Whether the write-ahead log may be appended to.
+///
+/// A write that failed may have left part of a record in the log, and what is appended after
+/// it is lost when the log is replayed. With strict checks RocksDB itself refuses to append
+/// until it has begun another log file; with lenient checks it would append, so nothing more
+/// is written until the database is opened again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LogState {
+    Whole,
+    Torn { error: StoreError },
 }
 
 impl RocksEngine {
@@ -56,8 +85,26 @@ impl RocksEngine {
         options: &RocksOptions,
         rules: Arc<RetentionRules>,
     ) -> Result<Self, StoreError> {
+        if path.join(DAMAGED).exists() {
+            return Self::open_with(path, options, rules, Checks::Lenient);
+        }
+        match Self::open_with(path, options, Arc::clone(&rules), Checks::Strict) {
+            Err(StoreError::Corrupt { .. }) => {
+                Self::open_with(path, options, rules, Checks::Lenient)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_with(
+        path: &Path,
+        options: &RocksOptions,
+        rules: Arc<RetentionRules>,
+        checks: Checks,
+    ) -> Result<Self, StoreError> {
         let tuning = options::Tuning::new(options);
-        let database_options = tuning.database();
+        let mut database_options = tuning.database();
+        database_options.set_paranoid_checks(checks == Checks::Strict);
         let existing = existing_families(&database_options, path)?;
         let mut horizons = BTreeMap::new();
         let mut families = Vec::new();
@@ -74,8 +121,15 @@ impl RocksEngine {
         }
         let database = Database::open_cf_descriptors(&database_options, path, families)
             .map_err(|error| open_error(&error, path))?;
-        let engine =
-            Self { shards: RwLock::default(), database: Arc::new(database), tuning, rules };
+        let engine = Self {
+            shards: RwLock::default(),
+            database: Arc::new(database),
+            tuning,
+            rules,
+            path: path.to_owned(),
+            checks,
+            log: Mutex::new(LogState::Whole),
+        };
         for (shard, (name, horizon)) in horizons {
             engine.adopt(shard, &name, horizon)?;
         }
@@ -106,6 +160,31 @@ impl RocksEngine {
             operation: "open",
             detail: format!("column family {NODE_FAMILY} is missing"),
         })
+    }
+
+    /// Appends to the log and the memtables, unless the log is torn.
+    fn append(&self, batch: &WriteBatch, options: &WriteOptions) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        if let LogState::Torn { error } = &*log {
+            return Err(error.clone());
+        }
+        self.database.write_opt(batch, options).map_err(|error| {
+            let error = StoreError::from_rocks(&error, "write", ShardId::default());
+            self.on_write_error(&error, &mut log);
+            error
+        })
+    }
+
+    fn on_write_error(&self, error: &StoreError, log: &mut LogState) {
+        if self.checks == Checks::Lenient {
+            *log = LogState::Torn { error: error.clone() };
+        }
+        // A compaction has met a damaged file. It would again, so the next open is lenient.
+        if let StoreError::Corrupt { detail, .. } = error
+            && let Err(error) = std::fs::write(self.path.join(DAMAGED), detail)
+        {
+            tracing::error!(%error, "cannot mark the database as damaged");
+        }
     }
 
     fn fill(
@@ -167,10 +246,7 @@ impl Engine for RocksEngine {
         let filled = self.fill(batches, &shards)?;
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        let shard = batches.first().map(|(shard, _)| *shard).unwrap_or_default();
-        self.database
-            .write_opt(&filled, &options)
-            .map_err(|error| StoreError::from_rocks(&error, "write", shard))
+        self.append(&filled, &options)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -180,12 +256,18 @@ impl Engine for RocksEngine {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
+        if let LogState::Torn { error } = &*self.log.lock() {
+            return Err(error.clone());
+        }
         self.database
             .resume()
             .map_err(|error| StoreError::from_rocks(&error, "resume", ShardId::default()))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        if let LogState::Torn { error } = &*self.log.lock() {
+            return Err(error.clone());
+        }
         let shards = self.shards.read();
         let families: Vec<_> = shards.values().map(|shard| shard.family()).collect();
         let mut options = FlushOptions::default();
@@ -212,9 +294,9 @@ impl Engine for RocksEngine {
     fn put_node_record(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.database
-            .put_cf_opt(&self.node_family()?, name, value, &options)
-            .map_err(|error| StoreError::from_rocks(&error, "write", ShardId::default()))
+        let mut batch = WriteBatch::default();
+        batch.put_cf(&self.node_family()?, name, value);
+        self.append(&batch, &options)
     }
 }
 

@@ -81,9 +81,6 @@ impl Tuning {
         options.set_max_total_wal_size(512 * MEBIBYTE as u64);
         // A torn tail is what a crash leaves; damage before the tail is loss, and refused.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        options.set_track_and_verify_wals_in_manifest(true);
-        // A damaged file puts its shard out of service, not the whole database.
-        options.set_paranoid_checks(false);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(16 * MEBIBYTE);
         options
