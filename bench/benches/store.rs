@@ -45,7 +45,7 @@ fn reads(c: &mut Criterion) {
         b.iter(|| black_box(raw.get(key(next())).expect("reads").expect("a row")));
     });
     group.bench_function("store", |b| {
-        let reader = TableReader::new(store.shard.as_ref(), &store.table, now);
+        let reader = TableReader::new(store.shard.as_ref(), store.table.view(), now);
         b.iter(|| black_box(reader.get(&key(next())).expect("reads").expect("a row")));
     });
     group.bench_function("node", |b| {
@@ -62,7 +62,7 @@ fn reads(c: &mut Criterion) {
         b.iter(|| black_box(raw.iterator(IteratorMode::Start).take(1_000).map(Result::unwrap).count()));
     });
     group.bench_function("store", |b| {
-        let reader = TableReader::new(store.shard.as_ref(), &store.table, now);
+        let reader = TableReader::new(store.shard.as_ref(), store.table.view(), now);
         b.iter(|| black_box(reader.rows(&ScanRange::default()).take(1_000).map(Result::unwrap).count()));
     });
     group.bench_function("node", |b| {

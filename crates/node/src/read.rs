@@ -1,15 +1,26 @@
 //! Point reads: from memory on the spot if possible, else on a blocking thread.
 
-use breccia_ring::slot_of;
-use breccia_store::{Lookup, StoreError, StoredRow, TableReader, key, row};
+use std::collections::BTreeMap;
+
+use breccia_service::kv;
+use breccia_store::{Lookup, StoredRow, key, row};
 use breccia_types::kv::{History, Row, Version};
-use breccia_types::limits::{MULTI_GET_KEYS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
+use breccia_types::limits::MULTI_GET_KEYS_MAX;
+use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
 use breccia_types::table::RowKind;
-use breccia_types::{RequestError, Slot, Table, Timestamp};
+use breccia_types::{RequestError, ShardId, Slot, Table, Timestamp};
 use bytes::Bytes;
 
 use crate::check::{check_key, needs};
 use crate::node::{Node, Shard};
+
+/// What a look into memory found.
+enum Cached {
+    /// The row, or that there is none.
+    Known(Option<Row>),
+    /// The disk must be asked.
+    NotHere,
+}
 
 impl Node {
     /// The row with this key, in a versioned table its newest version.
@@ -18,25 +29,32 @@ impl Node {
     /// [`RequestError::KeyTooLong`], or what reading the shard reports.
     pub async fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Row>, RequestError> {
         check_key(key)?;
-        let slot = slot_of(table.options.partition, key);
-        if table.options.kind.row_kind() == RowKind::Versioned {
-            return self.read_row(table, slot, key, None).await;
+        let slot = self.slot(table, key);
+        match self.get_cached(table, self.shard(slot)?, key)? {
+            Cached::Known(row) => Ok(row),
+            Cached::NotHere => self.read_row(table, slot, key, None).await,
         }
-        let shard = self.shard(slot)?;
+    }
+
+    /// Looks a row up without waiting for the disk.
+    fn get_cached(&self, table: &Table, shard: &Shard, key: &[u8]) -> Result<Cached, RequestError> {
+        if table.options.kind.row_kind() == RowKind::Versioned {
+            return Ok(Cached::NotHere);
+        }
         let raw = key::row(table.id, key);
         match shard.engine.get_cached(&raw).map_err(|error| shard.on_read_error(&error))? {
-            Lookup::Absent => Ok(None),
+            Lookup::Absent => Ok(Cached::Known(None)),
+            Lookup::NotCached => Ok(Cached::NotHere),
             Lookup::Found(stored) => {
                 let row = row::decode(stored, self.0.clock.now());
                 let row = row.map_err(|error| shard.on_read_error(&error))?;
-                Ok(row.map(|StoredRow { value, expires_at }| Row {
+                Ok(Cached::Known(row.map(|StoredRow { value, expires_at }| Row {
                     key: Bytes::copy_from_slice(key),
                     value,
                     expires_at,
                     version: None,
-                }))
+                })))
             }
-            Lookup::NotCached => self.read_row(table, slot, key, None).await,
         }
     }
 
@@ -63,12 +81,11 @@ impl Node {
         key: &[u8],
         as_of: Option<Timestamp>,
     ) -> Result<Option<Row>, RequestError> {
-        let key = Bytes::copy_from_slice(key);
-        self.on_shard(table, slot, move |reader| match as_of {
-            None => reader.get(&key),
-            Some(as_of) => reader.get_as_of(&key, as_of),
-        })
-        .await
+        let operation = ReadOperation::Get { key: Bytes::copy_from_slice(key), as_of };
+        match self.read(table, slot, operation).await? {
+            KvReadReply::Row(row) => Ok(row),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The versions of a row, newest first.
@@ -83,11 +100,10 @@ impl Node {
         needs(table, RowKind::Versioned, "history")?;
         check_key(&history.key)?;
         let slot = self.slot(table, &history.key);
-        let limit = page_rows(history.limit);
-        self.on_shard(table, slot, move |reader| {
-            reader.history(&history.key, history.from, history.to, limit)
-        })
-        .await
+        match self.read(table, slot, ReadOperation::History(history)).await? {
+            KvReadReply::Versions(versions) => Ok(versions),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The rows with these keys, in their order; `None` where there is no row.
@@ -102,31 +118,61 @@ impl Node {
         if keys.len() > MULTI_GET_KEYS_MAX {
             return Err(RequestError::TooManyKeys { keys: keys.len() });
         }
-        let mut rows = Vec::with_capacity(keys.len());
-        for key in keys {
-            rows.push(self.get(table, key).await?);
+        let mut found = vec![None; keys.len()];
+        let mut by_shard: BTreeMap<ShardId, (Slot, Vec<usize>)> = BTreeMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            check_key(key)?;
+            let slot = self.slot(table, key);
+            let shard = self.shard(slot)?;
+            match (self.get_cached(table, shard, key)?, found.get_mut(at)) {
+                (Cached::Known(row), Some(place)) => *place = row,
+                _ => by_shard.entry(shard.id).or_insert_with(|| (slot, Vec::new())).1.push(at),
+            }
         }
-        Ok(rows)
+        for (slot, positions) in by_shard.into_values() {
+            let keys = positions.iter().filter_map(|at| keys.get(*at).cloned()).collect();
+            let reply = self.read(table, slot, ReadOperation::MultiGet { keys }).await?;
+            let KvReadReply::Rows(rows) = reply else {
+                return Err(unexpected(&reply));
+            };
+            for (at, row) in positions.into_iter().zip(rows) {
+                if let Some(place) = found.get_mut(at) {
+                    *place = row;
+                }
+            }
+        }
+        Ok(found)
     }
 
-    /// Reads one shard on a blocking thread.
-    pub(crate) async fn on_shard<T: Send + 'static>(
+    /// Reads the shard of a slot, on a blocking thread.
+    pub(crate) async fn read(
         &self,
         table: &Table,
         slot: Slot,
-        read: impl FnOnce(&TableReader<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, RequestError> {
+        operation: ReadOperation,
+    ) -> Result<KvReadReply, RequestError> {
         let shard = self.shard(slot)?.clone();
-        let table = table.clone();
-        self.blocking(move |inner| {
-            let reader = TableReader::new(shard.engine.as_ref(), &table, inner.clock.now());
-            read(&reader).map_err(|error| Shard::on_read_error(&shard, &error))
-        })
-        .await
+        let read = KvRead { table: table.view(), operation };
+        self.blocking(move |inner| shard.read(&read, inner.clock.now())).await
     }
 }
 
-/// How many rows a page may have if the client asks for `limit`; 0 is "did not say".
-pub(crate) fn page_rows(limit: usize) -> usize {
-    if limit == 0 { PAGE_ROWS_DEFAULT } else { limit.min(PAGE_ROWS_MAX) }
+impl Shard {
+    /// Reads this shard on the spot. May wait for the disk.
+    pub(crate) fn read(&self, read: &KvRead, now: Timestamp) -> Result<KvReadReply, RequestError> {
+        kv::read(self.engine.as_ref(), now, read).map_err(|error| self.on_read_error(&error))
+    }
+}
+
+/// A read was answered by something that does not answer it.
+pub(crate) fn unexpected(reply: &KvReadReply) -> RequestError {
+    let kind = match reply {
+        KvReadReply::Row(_) => "a row",
+        KvReadReply::Rows(_) => "rows",
+        KvReadReply::Versions(_) => "versions",
+        KvReadReply::Page(_) => "a page",
+        KvReadReply::Count(_) => "a count",
+        KvReadReply::Key(_) => "a key",
+    };
+    RequestError::Internal { reason: format!("a read was answered with {kind}") }
 }

@@ -1,19 +1,19 @@
 //! Reads that visit every shard: scans merged in key order, and reductions.
 
-use std::cmp::Ordering;
-
+use breccia_service::kv::read::{page_rows, scan_range};
 use breccia_service::{Count, Reduce};
 use breccia_store::{RowIter, ScanRange, TableReader};
 use breccia_types::kv::{Cursor, Direction, Page, Row, Scan};
 use breccia_types::limits::PAGE_BYTES_MAX;
+use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
 use breccia_types::table::RowKind;
-use breccia_types::{RequestError, Slot, Table, Timestamp};
+use breccia_types::{RequestError, Slot, Table, TableView, Timestamp};
 use bytes::Bytes;
-use rand::seq::{IteratorRandom, SliceRandom};
+use rand::seq::SliceRandom;
 
 use crate::check::{check_key, needs};
 use crate::node::{Inner, Node, Shard};
-use crate::read::page_rows;
+use crate::read::unexpected;
 
 impl Node {
     /// A page of rows in key order over all shards. The page sees each shard at one moment,
@@ -47,14 +47,10 @@ impl Node {
     /// As [`Node::get`].
     pub async fn count_slot(&self, table: &Table, slot: Slot) -> Result<u64, RequestError> {
         let partition = table.options.partition;
-        self.on_shard(table, slot, move |reader| {
-            let mut count = 0;
-            for row in reader.rows(&ScanRange::default()) {
-                count += u64::from(breccia_ring::slot_of(partition, &row?.key) == slot);
-            }
-            Ok(count)
-        })
-        .await
+        match self.read(table, slot, ReadOperation::CountSlot { partition, slot }).await? {
+            KvReadReply::Count(count) => Ok(count),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Some key of a table, if it has any. Every key can come, not all equally often.
@@ -69,17 +65,9 @@ impl Node {
 
 fn scan_page(inner: &Inner, table: &Table, scan: Scan) -> Result<Page, RequestError> {
     let limit = page_rows(scan.limit);
-    let direction = scan.direction;
-    let range = ScanRange {
-        prefix: scan.prefix,
-        from: scan.from,
-        to: scan.to,
-        after: scan.cursor.map(|cursor| cursor.after),
-        direction,
-        as_of: scan.as_of,
-    };
+    let range = scan_range(&scan);
     let now = inner.clock.now();
-    let mut merged = Merge::open(inner, table, &range, now)?;
+    let mut merged = Merge::open(inner, table.view(), &range, now)?;
     let mut page = Page::default();
     let mut bytes = 0;
     while let Some(row) = merged.next()? {
@@ -111,7 +99,7 @@ struct Head<'a> {
 impl<'a> Merge<'a> {
     fn open(
         inner: &'a Inner,
-        table: &Table,
+        table: TableView,
         range: &ScanRange,
         now: Timestamp,
     ) -> Result<Self, RequestError> {
@@ -162,7 +150,7 @@ where
     let now = inner.clock.now();
     let partial = |shard: &Shard| {
         shard.health.check(shard.id)?;
-        let reader = TableReader::new(shard.engine.as_ref(), table, now);
+        let reader = TableReader::new(shard.engine.as_ref(), table.view(), now);
         reduce.partial(&reader).map_err(|error| shard.on_read_error(&error))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -192,57 +180,19 @@ where
     })
 }
 
-/// Among how many neighbouring rows a random key is picked, so that keys close together all
-/// have a chance.
-const PICK_ROWS: usize = 32;
-
 fn random_key(inner: &Inner, table: &Table) -> Result<Option<Bytes>, RequestError> {
     let now = inner.clock.now();
     let mut shards: Vec<_> = inner.shards.iter().collect();
     shards.shuffle(&mut rand::rng());
     for shard in shards {
         shard.health.check(shard.id)?;
-        let reader = TableReader::new(shard.engine.as_ref(), table, now);
-        let keys = |range: &ScanRange, most: usize| {
-            let rows = reader.rows(range).take(most);
-            let keys = rows.map(|row| row.map(|row| row.key)).collect::<Result<Vec<_>, _>>();
-            keys.map_err(|error| shard.on_read_error(&error))
-        };
-        let mut near = keys(&ScanRange::default(), PICK_ROWS)?;
-        if near.len() == PICK_ROWS {
-            let backward = ScanRange { direction: Direction::Reverse, ..ScanRange::default() };
-            if let (Some(first), Some(last)) = (near.first(), keys(&backward, 1)?.first()) {
-                let from = Some(position_between(first, last));
-                let beyond = keys(&ScanRange { from, ..ScanRange::default() }, PICK_ROWS)?;
-                near = if beyond.is_empty() { near } else { beyond };
-            }
-        }
-        if !near.is_empty() {
-            return Ok(near.into_iter().choose(&mut rand::rng()));
+        let operation = ReadOperation::RandomKey { seed: rand::random() };
+        let reply = shard.read(&KvRead { table: table.view(), operation }, now)?;
+        match reply {
+            KvReadReply::Key(None) => {}
+            KvReadReply::Key(found) => return Ok(found),
+            other => return Err(unexpected(&other)),
         }
     }
     Ok(None)
-}
-
-/// Some position in key order between two keys, from the first on.
-fn position_between(first: &Bytes, last: &Bytes) -> Bytes {
-    let shared = first.iter().zip(last.iter()).take_while(|(a, b)| a == b).count();
-    let number = |key: &Bytes| {
-        let mut eight = [0; 8];
-        for (to, from) in eight.iter_mut().zip(key.iter().skip(shared)) {
-            *to = *from;
-        }
-        u64::from_be_bytes(eight)
-    };
-    let (low, high) = (number(first), number(last));
-    if low.cmp(&high) != Ordering::Less {
-        return first.clone();
-    }
-    let picked = rand::random_range(low..=high);
-    if picked == low {
-        return first.clone();
-    }
-    let mut position = first.slice(..shared).to_vec();
-    position.extend_from_slice(&picked.to_be_bytes());
-    position.into()
 }

@@ -3,7 +3,7 @@
 //! | kind | where it runs | here |
 //! |---|---|---|
 //! | write | every replica of a shard, in log order | [`Service::write`] |
-//! | read | a shard's leader, on a fixed state of the shard | [`breccia_store::TableReader`] |
+//! | read | a shard's leader, on its present state | [`Service::read`] |
 //! | reduce | every shard; partial results are combined on the way | [`Reduce`] |
 //!
 //! The key-value service ([`kv`]) and the string service ([`strings`]) are written on it.
@@ -20,4 +20,4 @@ mod requests;
 
 pub use machine::{Prepared, ShardMachine};
 pub use reduce::{Count, Reduce};
-pub use service::{DroppedTables, Service, ServiceContext, Services, WriteError};
+pub use service::{DroppedTables, ReadError, Service, ServiceContext, Services, WriteError};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use breccia_store::{StoreError, Transaction};
-use breccia_types::{ServiceId, TableId};
+use breccia_store::{Reader, StoreError, Transaction};
+use breccia_types::{ServiceId, TableId, Timestamp};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -28,6 +28,20 @@ pub trait Service: Send + Sync + 'static {
         context: &mut ServiceContext<'_, '_>,
         command: Bytes,
     ) -> Result<Bytes, WriteError>;
+
+    /// Answers a read request from one state of a shard, both as this service encodes them.
+    /// `now` decides what has expired. A service without reads need not implement it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn read(
+        &self,
+        _shard: &dyn Reader,
+        _now: Timestamp,
+        _request: Bytes,
+    ) -> Result<Bytes, ReadError> {
+        Err(ReadError::NotOffered { service: self.id() })
+    }
 }
 
 /// What a write command has at hand.
@@ -61,6 +75,24 @@ impl DroppedTables {
 pub enum WriteError {
     /// The command cannot be read.
     #[error("the command cannot be read")]
+    Malformed(#[from] DecodeError),
+    /// The shard cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a read was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The service has no reads.
+    #[error("{service} has no reads")]
+    NotOffered {
+        /// The service.
+        service: ServiceId,
+    },
+    /// The request cannot be read.
+    #[error("the request cannot be read")]
     Malformed(#[from] DecodeError),
     /// The shard cannot be read.
     #[error(transparent)]

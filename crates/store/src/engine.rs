@@ -45,6 +45,14 @@ pub trait Reader {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// The values of many raw keys, read together.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] or [`StoreError::Io`].
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     /// A cursor over a range, standing nowhere until it is sought. It sees the state at the
     /// moment of this call, whatever is written later.
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_>;
@@ -103,12 +111,6 @@ pub trait ShardEngine: Reader + Send + Sync {
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError>;
-
-    /// The values of many raw keys, read together.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] or [`StoreError::Io`].
-    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError>;
 
     /// The shard's present state, held fixed for as long as the snapshot lives.
     fn snapshot(&self) -> Box<dyn Reader + Send + '_>;

@@ -136,6 +136,11 @@ impl Reader for MemoryShard {
         Ok(self.rows.read().get(key).cloned())
     }
 
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let rows = self.state();
+        Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
+    }
+
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         Box::new(MemoryCursor { rows: self.state(), bounds, at: None })
     }
@@ -148,11 +153,6 @@ impl ShardEngine for MemoryShard {
 
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError> {
         Ok(self.get(key)?.map_or(Lookup::Absent, Lookup::Found))
-    }
-
-    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let rows = self.state();
-        Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
     }
 
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use breccia_types::kv::{Direction, Row, Version};
 use breccia_types::limits::PAGE_BYTES_MAX;
 use breccia_types::table::RowKind;
-use breccia_types::{Retention, Table, TableId, Timestamp};
+use breccia_types::{Retention, TableId, TableView, Timestamp};
 use bytes::Bytes;
 
 use crate::engine::{Bounds, Cursor, Reader};
@@ -45,14 +45,9 @@ pub struct ScanRange {
 impl<'a> TableReader<'a> {
     /// A reader of `table` in `reader`'s state at the instant `now`.
     #[must_use]
-    pub fn new(reader: &'a dyn Reader, table: &Table, now: Timestamp) -> Self {
-        Self {
-            reader,
-            table: table.id,
-            kind: table.options.kind.row_kind(),
-            retention: table.options.retention,
-            now,
-        }
+    pub fn new(reader: &'a dyn Reader, table: TableView, now: Timestamp) -> Self {
+        let TableView { id, kind, retention } = table;
+        Self { reader, table: id, kind, retention, now }
     }
 
     /// The row with this key, in a versioned table its newest version.
@@ -67,6 +62,20 @@ impl<'a> TableReader<'a> {
             }
             RowKind::Versioned => self.get_as_of(key, Timestamp::MAX),
         }
+    }
+
+    /// The rows with these keys, in their order; `None` where there is no row.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn multi_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Row>>, StoreError> {
+        if self.kind == RowKind::Versioned {
+            return keys.iter().map(|key| self.get(key)).collect();
+        }
+        let raw: Vec<_> = keys.iter().map(|key| key::row(self.table, key)).collect();
+        let stored = self.reader.multi_get(&raw)?;
+        let rows = keys.iter().zip(stored);
+        rows.map(|(key, stored)| decode_row(key.clone(), stored, self.now)).collect()
     }
 
     /// The row as it was at an instant: its newest version that is not later.

@@ -55,7 +55,7 @@ impl Bed {
     }
 
     fn reader<'a>(&'a self, table: &Table, now: i64) -> TableReader<'a> {
-        TableReader::new(self.shard.as_ref(), table, at(now))
+        TableReader::new(self.shard.as_ref(), table.view(), at(now))
     }
 
     fn keys(&self, table: &Table, now: i64, range: &ScanRange) -> Vec<Bytes> {
@@ -382,7 +382,7 @@ fn a_snapshot_and_an_open_cursor_do_not_see_later_writes() {
             put(t, table.to_ref(), b"a", b"new");
             put(t, table.to_ref(), b"b", b"new");
         });
-        let old = TableReader::new(snapshot.as_ref(), &table, at(5));
+        let old = TableReader::new(snapshot.as_ref(), table.view(), at(5));
         assert_eq!(old.get(b"a").expect("reads").expect("a row").value, "old");
         assert_eq!(old.count(), Ok(1));
         assert_eq!(rows.next().expect("a row").expect("reads").value, "old");
@@ -457,6 +457,6 @@ fn what_was_written_is_there_when_the_engine_is_opened_again() {
     assert_eq!(engine.shards(), [SHARD]);
     assert_eq!(engine.get_node_record("who"), Ok(Some("me".into())));
     let shard = engine.open_shard(SHARD).expect("a shard");
-    let row = TableReader::new(shard.as_ref(), &table, at(1)).get(b"k").expect("reads");
+    let row = TableReader::new(shard.as_ref(), table.view(), at(1)).get(b"k").expect("reads");
     assert_eq!(row.expect("a row").value, "v");
 }

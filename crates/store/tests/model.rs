@@ -150,7 +150,7 @@ impl Bed {
 
     fn compare(&self, model: &Model, retention: Retention, now: i64) {
         let plain = plain();
-        let reader = TableReader::new(self.shard.as_ref(), &plain, at(now));
+        let reader = TableReader::new(self.shard.as_ref(), plain.view(), at(now));
         for direction in [Direction::Forward, Direction::Reverse] {
             let range = ScanRange { direction, ..ScanRange::default() };
             let mut found: Vec<_> = reader
@@ -164,7 +164,7 @@ impl Bed {
             assert_eq!(found, model.rows(now));
         }
         let versioned = versioned(retention);
-        let reader = TableReader::new(self.shard.as_ref(), &versioned, at(now));
+        let reader = TableReader::new(self.shard.as_ref(), versioned.view(), at(now));
         let mut latest = Vec::new();
         for key in model.versions.keys() {
             let wanted = model.history(key, retention, now);

@@ -12,11 +12,14 @@ pub mod table;
 pub mod entry;
 pub mod error;
 pub mod kv;
+pub mod read;
 pub mod strings;
 pub mod wire;
 
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError};
 pub use id::{Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId};
-pub use table::{Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions};
+pub use table::{
+    Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions, TableView,
+};
 pub use time::{Clock, NodeClock, Timestamp};

@@ -105,7 +105,25 @@ pub struct TableRef {
     pub kind: RowKind,
 }
 
+/// A table as reads name it: enough to read it without a catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableView {
+    /// The table.
+    pub id: TableId,
+    /// How its rows are laid out.
+    pub kind: RowKind,
+    /// Which versions are hidden.
+    pub retention: Retention,
+}
+
 impl Table {
+    /// This table as reads name it.
+    #[must_use]
+    pub const fn view(&self) -> TableView {
+        let TableRef { id, kind } = self.to_ref();
+        TableView { id, kind, retention: self.options.retention }
+    }
+
     /// This table as commands name it.
     #[must_use]
     pub const fn to_ref(&self) -> TableRef {

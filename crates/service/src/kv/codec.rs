@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use breccia_types::kv::{Expiry, KvReply, KvWrite};
 use breccia_types::table::{RowKind, TableRef};
+use breccia_types::wire::{DecodeError, Reader, Writer};
 use breccia_types::{TableId, Timestamp};
 use bytes::Bytes;
 
-use breccia_types::wire::{DecodeError, Reader, Writer};
+mod read;
+
+pub use read::{decode_read, decode_read_reply, encode_read, encode_read_reply};
 
 const VERSION: u8 = 1;
 /// The fewest bytes that a command within a batch takes: operation, table, kind.

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use breccia_store::{NewVersion, StoreError, StoredRow, Transaction};
+use breccia_store::{NewVersion, Reader, StoreError, StoredRow, Transaction};
 use breccia_types::kv::{Expiry, KvReply, KvWrite};
 use breccia_types::table::{RowKind, TableRef};
 use breccia_types::{ServiceId, Timestamp};
 use bytes::Bytes;
 
 use crate::machine::put_dropped;
-use crate::service::{DroppedTables, Service, ServiceContext, WriteError};
+use crate::service::{DroppedTables, ReadError, Service, ServiceContext, WriteError};
 
 pub mod codec;
+pub mod read;
+
+pub use read::read;
 
 /// The id of this service in log entries.
 pub const SERVICE_ID: ServiceId = ServiceId::new(1);
@@ -33,6 +36,11 @@ impl Service for KvService {
         let command = codec::decode_write(command)?;
         let reply = apply(context.transaction, context.dropped, &command)?;
         Ok(codec::encode_reply(&reply))
+    }
+
+    fn read(&self, shard: &dyn Reader, now: Timestamp, request: Bytes) -> Result<Bytes, ReadError> {
+        let reply = read(shard, now, &codec::decode_read(request)?)?;
+        Ok(codec::encode_read_reply(&reply))
     }
 }
 

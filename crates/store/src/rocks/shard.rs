@@ -106,6 +106,18 @@ impl Reader for RocksShard {
             .map_err(|error| self.error(&error))
     }
 
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.database
+            .batched_multi_get_cf(&self.family, keys.iter(), false)
+            .into_iter()
+            .map(|found| {
+                found
+                    .map(|value| value.map(|value| Bytes::copy_from_slice(&value)))
+                    .map_err(|error| self.error(&error))
+            })
+            .collect()
+    }
+
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         let options = ReadOptions::default();
         Box::new(RocksCursor::new(self.shard, &self.database, &self.family, options, bounds))
@@ -124,18 +136,6 @@ impl ShardEngine for RocksShard {
             Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Ok(Lookup::NotCached),
             Err(error) => Err(self.error(&error)),
         }
-    }
-
-    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        self.database
-            .batched_multi_get_cf(&self.family, keys.iter(), false)
-            .into_iter()
-            .map(|found| {
-                found
-                    .map(|value| value.map(|value| Bytes::copy_from_slice(&value)))
-                    .map_err(|error| self.error(&error))
-            })
-            .collect()
     }
 
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {

@@ -1,0 +1,83 @@
+//! The sample data as a newcomer loads it: its published figures come out of it again.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use harness::Node;
+use serde_json::Value;
+
+const KEY: &str = "{carrier}/{flight}/{origin}/{time_hour}/{sched_dep_time}";
+
+/// What the figures are about, gathered from exported rows.
+#[derive(Default)]
+struct Figures {
+    rows: usize,
+    per_origin: BTreeMap<String, usize>,
+    per_carrier: BTreeMap<String, usize>,
+    from_jfk_by_b6: usize,
+    distances: Vec<i64>,
+    delays: Vec<i64>,
+    longest_delay: (i64, String, i64),
+    tail_numbers: BTreeSet<String>,
+}
+
+impl Figures {
+    fn add(&mut self, flight: &Value) {
+        let text = |name: &str| flight[name].as_str().map(str::to_owned);
+        let (origin, carrier) =
+            (text("origin").expect("origin"), text("carrier").expect("carrier"));
+        self.rows += 1;
+        self.from_jfk_by_b6 += usize::from(origin == "JFK" && carrier == "B6");
+        *self.per_origin.entry(origin).or_default() += 1;
+        *self.per_carrier.entry(carrier.clone()).or_default() += 1;
+        self.distances.push(flight["distance"].as_i64().expect("distance"));
+        self.tail_numbers.extend(text("tailnum"));
+        if let Some(delay) = flight["dep_delay"].as_i64() {
+            self.delays.push(delay);
+            let number = flight["flight"].as_i64().expect("flight");
+            self.longest_delay = self.longest_delay.clone().max((delay, carrier, number));
+        }
+    }
+
+    /// The nearest-rank quantile of the delays, which are sorted.
+    fn delay_at(&self, percent: usize) -> i64 {
+        self.delays[(self.delays.len() * percent).div_ceil(100) - 1]
+    }
+}
+
+#[test]
+fn the_published_figures_of_the_flights_come_out_of_the_loaded_sample() {
+    let dir = tempfile::tempdir().expect("dir");
+    let node = Node::start_with(dir.path(), &["--fsync", "never"]);
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/flights.csv.zst");
+    let sample = sample.to_str().expect("a path in UTF-8");
+    let said = node.run(&["import", "flights", sample, "--key", KEY]).ok();
+    assert!(said.contains("336776 rows"), "{said}");
+
+    let mut figures = Figures::default();
+    for line in node.run(&["export", "flights"]).ok().lines() {
+        let row: Value = serde_json::from_str(line).expect("a row a line");
+        figures.add(&row["value"]);
+    }
+    figures.delays.sort_unstable();
+    assert_eq!(figures.rows, 336_776);
+    assert_eq!(figures.from_jfk_by_b6, 42_076);
+    let origins = [("EWR", 120_835), ("JFK", 111_279), ("LGA", 104_662)];
+    assert_eq!(figures.per_origin, origins.map(|(name, rows)| (name.to_owned(), rows)).into());
+    for (carrier, rows) in [("UA", 58_665), ("B6", 54_635), ("EV", 54_173), ("DL", 48_110)] {
+        assert_eq!(figures.per_carrier[carrier], rows, "{carrier}");
+    }
+    assert_eq!(figures.per_carrier.len(), 16);
+    assert_eq!(figures.distances.iter().sum::<i64>(), 350_217_607);
+    assert_eq!(figures.distances.iter().min(), Some(&17));
+    assert_eq!(figures.distances.iter().max(), Some(&4_983));
+    assert_eq!(figures.delays.len(), 328_521);
+    assert_eq!(figures.delays.iter().sum::<i64>(), 4_152_200);
+    assert_eq!(figures.longest_delay, (1_301, "HA".to_owned(), 51));
+    assert_eq!(figures.tail_numbers.len(), 4_043);
+    assert_eq!([50, 90, 99].map(|percent| figures.delay_at(percent)), [-2, 49, 191]);
+}
