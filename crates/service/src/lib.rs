@@ -14,6 +14,7 @@ pub mod reduce;
 pub mod service;
 
 pub mod kv;
+pub mod meta;
 pub mod strings;
 
 mod requests;

@@ -131,7 +131,9 @@ fn run(
     };
     match service.write(context, command.payload.clone()) {
         Ok(reply) => Ok(Ok(reply)),
-        Err(WriteError::Malformed(_)) => Ok(Err(Rejected::Malformed { service: command.service })),
+        Err(WriteError::Malformed { .. }) => {
+            Ok(Err(Rejected::Malformed { service: command.service }))
+        }
         Err(WriteError::Store(error)) => Err(error),
     }
 }

@@ -74,11 +74,20 @@ impl DroppedTables {
 #[non_exhaustive]
 pub enum WriteError {
     /// The command cannot be read.
-    #[error("the command cannot be read")]
-    Malformed(#[from] DecodeError),
+    #[error("the command cannot be read: {reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The shard cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<DecodeError> for WriteError {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed { reason: error.to_string() }
+    }
 }
 
 /// Why a read was not answered.

@@ -69,6 +69,11 @@ numeric_id!(
     ServiceId(u16), "service "
 );
 
+impl ShardId {
+    /// The meta shard: it holds no slots, but what every node must agree on.
+    pub const META: Self = Self(u32::MAX);
+}
+
 impl LogIndex {
     /// The index after this one.
     #[must_use]
@@ -82,6 +87,32 @@ impl NodeId {
     #[must_use]
     pub fn to_cluster_name(self) -> String {
         format!("{:040x}", self.0)
+    }
+}
+
+/// A cluster's identity, drawn at random when its first node founds it. Shown as 32
+/// hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClusterId([u8; 16]);
+
+impl ClusterId {
+    /// Wraps sixteen bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The sixteen bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

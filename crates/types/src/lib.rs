@@ -7,6 +7,7 @@ pub mod id;
 pub mod limits;
 pub mod time;
 
+pub mod cluster;
 pub mod table;
 
 pub mod entry;
@@ -16,9 +17,12 @@ pub mod read;
 pub mod strings;
 pub mod wire;
 
+pub use cluster::{Member, MemberStatus};
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError};
-pub use id::{Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId};
+pub use id::{
+    ClusterId, Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId,
+};
 pub use table::{
     Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions, TableView,
 };

@@ -321,5 +321,5 @@ fn the_service_speaks_the_format_of_the_log() {
     let reply = StringService.write(&mut context, command).unwrap();
     assert_eq!(codec::decode_reply(reply), Ok(StringReply::Integer(3)));
     let refused = StringService.write(&mut context, b("\x01\x7f"));
-    assert!(matches!(refused, Err(WriteError::Malformed(_))));
+    assert!(matches!(refused, Err(WriteError::Malformed { .. })));
 }

@@ -1,0 +1,312 @@
+//! The meta service: what every node must agree on. Which nodes there are, which tables, and
+//! where each shard's replicas are.
+//!
+//! Its state is the own records of the meta shard, which every node holds a replica of. A
+//! node reads its replica after each change and so knows what it needs without asking
+//! anyone; it may be a moment behind, which the epoch of the placement tells.
+
+use breccia_ring::{Placement, Role};
+use breccia_store::Transaction;
+use breccia_types::limits::TABLES_MAX;
+use breccia_types::table::REDIS_TABLE_ID;
+use breccia_types::{Column, Member, NodeId, ServiceId, Table, TableId, TableOptions};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+mod records;
+mod state;
+
+pub use state::{ClusterState, Founding, MetaError, Settings};
+
+use crate::service::{Service, ServiceContext, WriteError};
+use records::Records;
+
+/// The id of this service in log entries.
+pub const SERVICE_ID: ServiceId = ServiceId::new(3);
+
+/// Changes what all nodes agree on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MetaService;
+
+/// A change. Commands and replies are JSON in the log: they are rare, and the tables they
+/// carry are JSON everywhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum MetaWrite {
+    /// Adds a node, or tells of its new run and addresses.
+    Register {
+        /// The node.
+        member: Member,
+    },
+    /// Forgets a node that holds no replica any more.
+    Remove {
+        /// The node.
+        node: NodeId,
+    },
+    /// Replaces the settings.
+    Configure {
+        /// The settings.
+        settings: Settings,
+    },
+    /// Replaces a placement by one that was made from it.
+    Place {
+        /// Of the shards, or of the meta shard itself.
+        of: Placed,
+        /// The epoch of the placement that it was made from.
+        from_epoch: u64,
+        /// The placement, encoded.
+        placement: Vec<u8>,
+    },
+    /// Creates a table.
+    CreateTable {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: TableOptions,
+    },
+    /// Replaces what is known of a table's columns.
+    DescribeColumns {
+        /// The table's name.
+        name: String,
+        /// The columns.
+        columns: Vec<Column>,
+        /// How keys were made of them.
+        key_template: Option<String>,
+    },
+    /// Takes a table from clients; its rows are still to be removed.
+    BeginDrop {
+        /// The table's name.
+        name: String,
+    },
+    /// Forgets a dropped table, once no shard holds rows of it.
+    FinishDrop {
+        /// The table.
+        table: TableId,
+    },
+}
+
+/// What a placement is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placed {
+    /// The shards that hold slots.
+    Shards,
+    /// The meta shard; it is the one shard of its placement.
+    Meta,
+}
+
+/// The reply to a change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum MetaReply {
+    /// It is made.
+    Done,
+    /// The table as it is now, or was until it was dropped.
+    Table {
+        /// The table.
+        table: Table,
+    },
+    /// It was not made.
+    Refused {
+        /// Why.
+        refusal: MetaRefusal,
+    },
+}
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum MetaRefusal {
+    /// A later run of the node is known: this one is over, or its directory was copied.
+    StaleIncarnation {
+        /// The run that is known.
+        known: u64,
+    },
+    /// The node still holds a replica.
+    HoldsReplicas,
+    /// The placement has changed meanwhile.
+    StaleEpoch {
+        /// Its epoch now.
+        epoch: u64,
+    },
+    /// There is no such table.
+    UnknownTable,
+    /// There is such a table already.
+    TableExists,
+    /// The table belongs to the system.
+    TableProtected,
+    /// There are as many tables as there may be.
+    TooManyTables,
+}
+
+impl Service for MetaService {
+    fn id(&self) -> ServiceId {
+        SERVICE_ID
+    }
+
+    fn write(
+        &self,
+        context: &mut ServiceContext<'_, '_>,
+        command: Bytes,
+    ) -> Result<Bytes, WriteError> {
+        let command = decode(&command)?;
+        let reply = apply(context.transaction, command)?;
+        Ok(encode(&reply))
+    }
+}
+
+/// Encodes a change.
+#[must_use]
+pub fn encode_write(write: &MetaWrite) -> Bytes {
+    encode(write)
+}
+
+/// Decodes a reply.
+///
+/// # Errors
+/// [`MetaError::Malformed`].
+pub fn decode_reply(reply: &[u8]) -> Result<MetaReply, MetaError> {
+    decode(reply)
+}
+
+fn encode(value: &impl Serialize) -> Bytes {
+    // Only a map with keys that are no text could fail, and there is none.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, MetaError> {
+    serde_json::from_slice(bytes).map_err(|error| MetaError::Malformed {
+        what: "a message of the meta shard",
+        reason: error.to_string(),
+    })
+}
+
+/// Applies one change. A refused one has written nothing.
+fn apply(transaction: &mut Transaction<'_>, write: MetaWrite) -> Result<MetaReply, MetaError> {
+    let mut records = Records::new(transaction);
+    let refusal = match write {
+        MetaWrite::Register { member } => register(&mut records, member)?,
+        MetaWrite::Remove { node } => remove(&mut records, node)?,
+        MetaWrite::Configure { settings } => {
+            let mut cluster = records.cluster()?;
+            cluster.settings = settings;
+            records.put_cluster(&cluster);
+            None
+        }
+        MetaWrite::Place { of, from_epoch, placement } => {
+            place(&mut records, of, from_epoch, placement.into())?
+        }
+        MetaWrite::CreateTable { name, options } => return create(&mut records, name, options),
+        MetaWrite::DescribeColumns { name, columns, key_template } => {
+            let Some(mut table) = records.table(&name)? else {
+                return Ok(refused(MetaRefusal::UnknownTable));
+            };
+            table.options.columns = columns;
+            table.options.key_template = key_template;
+            records.put_table(&table);
+            return Ok(MetaReply::Table { table });
+        }
+        MetaWrite::BeginDrop { name } => return begin_drop(&mut records, &name),
+        MetaWrite::FinishDrop { table } => {
+            records.delete_dropping(table);
+            None
+        }
+    };
+    Ok(refusal.map_or(MetaReply::Done, refused))
+}
+
+const fn refused(refusal: MetaRefusal) -> MetaReply {
+    MetaReply::Refused { refusal }
+}
+
+fn register(
+    records: &mut Records<'_, '_>,
+    mut member: Member,
+) -> Result<Option<MetaRefusal>, MetaError> {
+    if let Some(known) = records.member(member.node)? {
+        if known.incarnation > member.incarnation {
+            return Ok(Some(MetaRefusal::StaleIncarnation { known: known.incarnation }));
+        }
+        member.status = known.status;
+    }
+    records.put_member(&member);
+    Ok(None)
+}
+
+fn remove(records: &mut Records<'_, '_>, node: NodeId) -> Result<Option<MetaRefusal>, MetaError> {
+    for of in [Placed::Shards, Placed::Meta] {
+        let placement = records.placement(of)?;
+        if holds_replicas(&placement, node) {
+            return Ok(Some(MetaRefusal::HoldsReplicas));
+        }
+    }
+    records.delete_member(node);
+    Ok(None)
+}
+
+fn holds_replicas(placement: &Placement, node: NodeId) -> bool {
+    placement
+        .shards()
+        .any(|(shard, _)| placement.replicas(shard).iter().any(|place| place.node == node))
+}
+
+fn place(
+    records: &mut Records<'_, '_>,
+    of: Placed,
+    from_epoch: u64,
+    encoded: Bytes,
+) -> Result<Option<MetaRefusal>, MetaError> {
+    let present = records.placement(of)?;
+    if present.epoch().get() != from_epoch {
+        return Ok(Some(MetaRefusal::StaleEpoch { epoch: present.epoch().get() }));
+    }
+    let next = Placement::decode(encoded)?;
+    let grows = next.epoch() > present.epoch() && next.last_replica() >= present.last_replica();
+    let is_led = |(shard, _)| next.replicas(shard).iter().any(|place| place.role == Role::Voter);
+    if !grows || !next.shards().all(is_led) {
+        return Err(MetaError::Malformed {
+            what: "a placement",
+            reason: "it does not follow the present one".to_owned(),
+        });
+    }
+    records.put_placement(of, &next);
+    Ok(None)
+}
+
+fn create(
+    records: &mut Records<'_, '_>,
+    name: String,
+    options: TableOptions,
+) -> Result<MetaReply, MetaError> {
+    if records.table(&name)?.is_some() {
+        return Ok(refused(MetaRefusal::TableExists));
+    }
+    let mut cluster = records.cluster()?;
+    if cluster.tables >= TABLES_MAX {
+        return Ok(refused(MetaRefusal::TooManyTables));
+    }
+    let table = Table { id: cluster.next_table, name, options };
+    cluster.next_table = TableId::new(table.id.get().saturating_add(1));
+    cluster.tables = cluster.tables.saturating_add(1);
+    records.put_cluster(&cluster);
+    records.put_table(&table);
+    Ok(MetaReply::Table { table })
+}
+
+fn begin_drop(records: &mut Records<'_, '_>, name: &str) -> Result<MetaReply, MetaError> {
+    let Some(table) = records.table(name)? else {
+        return Ok(refused(MetaRefusal::UnknownTable));
+    };
+    if table.id == REDIS_TABLE_ID {
+        return Ok(refused(MetaRefusal::TableProtected));
+    }
+    let mut cluster = records.cluster()?;
+    cluster.tables = cluster.tables.saturating_sub(1);
+    records.put_cluster(&cluster);
+    records.delete_table(name);
+    records.put_dropping(&table);
+    Ok(MetaReply::Table { table })
+}
+
+#[cfg(test)]
+mod tests;
