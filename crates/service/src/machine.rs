@@ -18,7 +18,7 @@ const DROPPED: &[u8] = b"d";
 
 /// Applies entries to one shard.
 ///
-/// An entry is first prepared, which decides what to write and what to reply, and then,
+/// Entries are first prepared, which decides what to write and what to reply, and then,
 /// once that is written, committed. Between the two nothing has happened.
 pub struct ShardMachine {
     shard: Arc<dyn ShardEngine>,
@@ -27,12 +27,12 @@ pub struct ShardMachine {
     dropped: DroppedTables,
 }
 
-/// An entry's effects, decided but not yet written.
+/// The effects of entries, decided but not yet written.
 pub struct Prepared {
     /// What to write, the applied position included.
     pub batch: ShardBatch,
-    /// The commands' outcomes, in order.
-    pub outcomes: Vec<Outcome>,
+    /// The outcomes of each entry's commands, in order.
+    pub outcomes: Vec<Vec<Outcome>>,
     applied: Applied,
     dropped: Option<DroppedTables>,
 }
@@ -60,31 +60,50 @@ impl ShardMachine {
         self.applied
     }
 
-    /// Decides what an entry writes and replies.
+    /// Decides what entries write and reply, one after the other. The effects do not depend
+    /// on which entries are prepared together, so replicas may do so differently.
     ///
     /// # Errors
     /// What reading the shard reports. The shard must then be taken out of service: other
-    /// replicas may have applied the entry.
-    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
+    /// replicas may have applied the entries.
+    pub fn prepare(&self, entries: &[Entry]) -> Result<Prepared, StoreError> {
         let mut transaction = Transaction::new(self.shard.as_ref());
         let mut dropped = self.dropped.clone();
+        let mut applied = self.applied;
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (of_entry, stamp) = self.run_entry(&mut transaction, &mut dropped, entry)?;
+            outcomes.push(of_entry);
+            applied = Applied { index: entry.index, stamp: applied.stamp.max(stamp) };
+        }
+        transaction.put_own(APPLIED, encode_applied(applied));
+        let dropped = (dropped != self.dropped).then_some(dropped);
+        Ok(Prepared { batch: transaction.into_batch(), outcomes, applied, dropped })
+    }
+
+    /// Runs an entry's commands. Returns their outcomes and the instant after the last.
+    fn run_entry(
+        &self,
+        transaction: &mut Transaction<'_>,
+        dropped: &mut DroppedTables,
+        entry: &Entry,
+    ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         let mut stamp = entry.stamp;
         let mut new_requests = 0;
         for command in &entry.commands {
             transaction.begin(stamp);
             let known = match command.request_id {
-                Some(id) => requests::recall(&transaction, id)?,
+                Some(id) => requests::recall(transaction, id)?,
                 None => None,
             };
             let outcome = match known {
                 Some(outcome) => outcome,
                 None => {
-                    let mut context =
-                        ServiceContext { transaction: &mut transaction, dropped: &mut dropped };
+                    let mut context = ServiceContext { transaction, dropped };
                     let outcome = run(&self.services, &mut context, command)?;
                     if let Some(id) = command.request_id {
-                        requests::remember(&mut transaction, id, &outcome);
+                        requests::remember(transaction, id, &outcome);
                         new_requests += 1;
                     }
                     outcome
@@ -94,17 +113,14 @@ impl ShardMachine {
             stamp = stamp.next();
         }
         if new_requests > 0 {
-            requests::forget(&mut transaction, new_requests)?;
+            requests::forget(transaction, new_requests)?;
         }
-        let applied = Applied { index: entry.index, stamp: self.applied.stamp.max(stamp) };
-        transaction.put_own(APPLIED, encode_applied(applied));
-        let dropped = (dropped != self.dropped).then_some(dropped);
-        Ok(Prepared { batch: transaction.into_batch(), outcomes, applied, dropped })
+        Ok((outcomes, stamp))
     }
 
-    /// Takes a prepared entry as applied, once its batch is written. Returns the outcomes.
-    pub fn commit(&mut self, prepared: Prepared) -> Vec<Outcome> {
-        debug_assert!(prepared.applied.index > self.applied.index, "entries apply in order");
+    /// Takes prepared entries as applied, once their batch is written. Returns the outcomes.
+    pub fn commit(&mut self, prepared: Prepared) -> Vec<Vec<Outcome>> {
+        debug_assert!(prepared.applied.index >= self.applied.index, "entries apply in order");
         self.applied = prepared.applied;
         if let Some(dropped) = prepared.dropped {
             self.dropped = dropped;

@@ -86,7 +86,7 @@ pub(crate) fn forget(transaction: &mut Transaction<'_>, new: usize) -> Result<()
     let before = counted.as_deref().and_then(|count| count.first_chunk::<8>().copied());
     let mut count = before.map_or(0, u64::from_be_bytes).saturating_add(wide(new));
     let oldest_kept = transaction.stamp().saturating_sub(REQUEST_ID_REMEMBERED);
-    for (name, _) in transaction.own_before(&[BY_AGE], new.saturating_mul(FORGET_PER_NEW))? {
+    for (name, _) in transaction.own_first(&[BY_AGE], new.saturating_mul(FORGET_PER_NEW))? {
         let Some((stamp, id)) = parse_by_age(&name) else {
             continue;
         };

@@ -220,17 +220,44 @@ impl<'a> Transaction<'a> {
         self.batch.delete(key::own(name));
     }
 
-    /// The shard's own records whose name starts with `prefix`, in order, as they were
-    /// before this transaction; at most `limit`.
+    /// The shard's own records whose name starts with `prefix`, in order, pending writes
+    /// included; at most `limit`.
     ///
     /// # Errors
     /// See [`Reader::get`].
-    pub fn own_before(
+    pub fn own_first(
         &self,
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
-        own_records(self.shard, prefix, limit)
+        let bounds = key::bounds_of_prefix(TableId::default(), RowKind::Plain, prefix);
+        let name = |raw: &[u8]| key::key_of_row(raw).unwrap_or_default().to_vec();
+        let pending = self
+            .batch
+            .rows_from(&bounds.lower)
+            .map_while(|(raw, pending)| (raw < bounds.upper.as_slice()).then_some((raw, pending)));
+        let mut found: Vec<_> = pending
+            .filter_map(|(raw, pending)| match pending {
+                Pending::Put(stored) => Some((name(raw), Bytes::copy_from_slice(stored))),
+                Pending::Delete | Pending::Merge(_) => None,
+            })
+            .collect();
+        let mut cursor = self.shard.cursor(bounds.clone());
+        cursor.seek_to_first();
+        let mut untouched = 0;
+        while untouched < limit
+            && let Some((raw, stored)) = cursor.item()
+        {
+            if self.batch.pending(raw).is_none() {
+                found.push((name(raw), Bytes::copy_from_slice(stored)));
+                untouched += 1;
+            }
+            cursor.next();
+        }
+        cursor.status()?;
+        found.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn get_raw(&self, raw: &[u8]) -> Result<Option<Bytes>, StoreError> {

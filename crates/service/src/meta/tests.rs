@@ -62,11 +62,11 @@ impl Shard {
         let request_id: Option<RequestId> = None;
         let command = Command { service: SERVICE_ID, request_id, payload: encode_write(write) };
         let entry = Entry { index, stamp, commands: vec![command] };
-        let mut prepared = self.machine.prepare(&entry).expect("prepares");
+        let mut prepared = self.machine.prepare(&[entry]).expect("prepares");
         let batch = std::mem::take(&mut prepared.batch);
         self.engine.write(&[(ShardId::META, batch)], Durability::Synced).expect("writes");
         let outcomes = self.machine.commit(prepared);
-        decode_reply(outcomes[0].as_ref().expect("applied")).expect("decodes")
+        decode_reply(outcomes[0][0].as_ref().expect("applied")).expect("decodes")
     }
 
     fn state(&self) -> ClusterState {
