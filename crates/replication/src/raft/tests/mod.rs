@@ -1,0 +1,5 @@
+//! Whole groups over a network, logs and machines in memory.
+
+mod support;
+
+mod agreement;

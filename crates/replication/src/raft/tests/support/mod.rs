@@ -1,0 +1,8 @@
+//! A cluster in memory.
+
+mod cluster;
+mod log;
+mod machine;
+mod net;
+
+pub(super) use cluster::{Cluster, SHARD, timing, wait_for};
