@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use breccia_transport::{Handler, Method, Transport};
-use breccia_types::{NodeClock, NodeId, ReplicaId, ShardId};
+use breccia_types::{NodeClock, ReplicaId, ShardId};
 use parking_lot::RwLock;
 
 use super::group::RaftGroup;
@@ -21,8 +21,6 @@ use super::transfer::{Traffic, TrafficLimits};
 
 /// What a node's replicas are given.
 pub struct ReplicasConfig {
-    /// The node.
-    pub node: NodeId,
     /// How to reach the others.
     pub transport: Arc<dyn Transport>,
     /// Where the state machines come from.
@@ -44,7 +42,6 @@ pub struct ReplicasConfig {
 
 /// All replicas of a node, at most one of each shard.
 pub struct Replicas {
-    node: NodeId,
     timing: Timing,
     clock: Arc<NodeClock>,
     opener: Arc<dyn Opener>,
@@ -78,7 +75,6 @@ impl Replicas {
             outgoing,
         });
         Ok(Self {
-            node: config.node,
             timing: config.timing,
             clock: config.clock,
             opener: Arc::new(LogOpener { logs, around }),
@@ -119,7 +115,8 @@ impl Replicas {
             return if present == replica { Ok(group) } else { Err(occupied) };
         }
         let shared = Arc::new(Shared::new(
-            (shard, replica, self.node),
+            shard,
+            replica,
             self.timing,
             Arc::clone(&self.clock),
             Arc::clone(&self.budget),

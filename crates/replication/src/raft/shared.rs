@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use breccia_types::{NodeClock, NodeId, ReplicaId, ShardId};
+use breccia_types::{NodeClock, ReplicaId, ShardId};
 use openraft::RaftMetrics;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -47,7 +47,6 @@ pub enum GroupHealth {
 pub(crate) struct Shared {
     pub(crate) shard: ShardId,
     pub(crate) replica: ReplicaId,
-    pub(crate) node: NodeId,
     pub(crate) timing: Timing,
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) queue: ProposalQueue,
@@ -61,7 +60,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        (shard, replica, node): (ShardId, ReplicaId, NodeId),
+        shard: ShardId,
+        replica: ReplicaId,
         timing: Timing,
         clock: Arc<NodeClock>,
         budget: Arc<ByteBudget>,
@@ -69,7 +69,6 @@ impl Shared {
         Self {
             shard,
             replica,
-            node,
             timing,
             clock,
             queue: ProposalQueue::new(budget),

@@ -1,4 +1,5 @@
 use openraft::EntryPayload;
+use openraft::vote::RaftLeaderId;
 
 use super::*;
 use crate::raft::types::{LeaderId, LogEntry, Vote};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_types::{
-    Command, LogIndex, NodeClock, NodeId, ReplicaId, ServiceId, ShardId, SystemClock, Timestamp,
+    Command, LogIndex, NodeClock, NodeId, ReplicaId, ServiceId, ShardId, Timestamp,
 };
+use breccia_types::time::SystemClock;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -122,7 +123,6 @@ impl Cluster {
         let node = self.node(number);
         let id = NodeId::new(number);
         let config = ReplicasConfig {
-            node: id,
             transport: Arc::new(self.net.transport(id)),
             machines: Arc::new(node.machines),
             clock: Arc::new(NodeClock::new(Box::new(SystemClock), Timestamp::MIN)),

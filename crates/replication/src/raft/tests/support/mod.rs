@@ -5,4 +5,4 @@ mod log;
 mod machine;
 mod net;
 
-pub(super) use cluster::{Cluster, SHARD, timing, wait_for};
+pub(super) use cluster::Cluster;
