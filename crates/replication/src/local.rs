@@ -17,8 +17,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::consensus::{
-    ConsensusStatus, Proposal, ProposeError, ReadBarrier, ShardConsensus, ShardEntry,
-    StateMachine,
+    ConsensusStatus, Proposal, ProposeError, ReadBarrier, ShardConsensus, ShardEntry, StateMachine,
 };
 use crate::queue::{Gather, Gathered, Queue, answer, join};
 

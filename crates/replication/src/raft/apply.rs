@@ -253,7 +253,10 @@ impl RaftStateMachine<GroupConfig> for ShardState {
             // Nobody wants its files yet; what is applied before the start is what survived
             // or stands in the log.
             let meta = meta_of(position);
-            return Ok(Some(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Virtual }));
+            return Ok(Some(SnapshotOf::<GroupConfig, _> {
+                meta,
+                snapshot: ShardSnapshot::Virtual,
+            }));
         }
         let exported = self.exports.get(&self.machine).await;
         exported.map(Some).map_err(|error| self.fail(&error))

@@ -100,6 +100,12 @@ impl RaftGroup {
         change::transfer_leader(&self.shared, to).await
     }
 
+    /// openraft's handle of the present run, for tests.
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> Option<super::instance::ShardRaft> {
+        self.shared.instance().map(|instance| instance.raft.clone())
+    }
+
     /// Refuses new proposals, gives those that wait a moment, and ends the replica. A second
     /// call returns at once.
     pub async fn close(&self) {

@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn a_position_of_another_version_is_refused() {
-        let mut encoded = bootstrap_position(ReplicaId::new(1), NodeId::new(1), LogIndex::new(0))
-            .to_vec();
+        let mut encoded =
+            bootstrap_position(ReplicaId::new(1), NodeId::new(1), LogIndex::new(0)).to_vec();
         encoded[0] = 9;
         let refused = Position::decode(Bytes::from(encoded));
         assert_eq!(refused, Err(DecodeError::UnknownVersion { version: 9 }));

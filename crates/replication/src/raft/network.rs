@@ -146,8 +146,7 @@ impl Link {
 
     async fn append_once(&self, request: &Append) -> RpcResult<StreamAppendResult<GroupConfig>> {
         let timeout = self.timing.heartbeat;
-        let reply =
-            self.call(wire::APPEND, timeout, |to| wire::put_append(to, request)).await?;
+        let reply = self.call(wire::APPEND, timeout, |to| wire::put_append(to, request)).await?;
         wire::take_appended(reply).map_err(|error| unreadable(&error))
     }
 }

@@ -125,9 +125,7 @@ async fn answer(instance: &Instance, method: Method, content: Reader) -> Result<
             let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
             let prev = request.prev_log_id;
             let appended = raft.append_entries(request).await;
-            let result = appended
-                .map_err(|_| Refused::NotRunning)?
-                .into_stream_result(prev, last);
+            let result = appended.map_err(|_| Refused::NotRunning)?.into_stream_result(prev, last);
             if result.is_ok() {
                 instance.on_contact();
             }

@@ -210,9 +210,11 @@ impl Exports {
         machine: &MachineHandle,
     ) -> Result<SnapshotOf<GroupConfig, ShardSnapshot>, ApplyError> {
         let purged = self.purged.load(Ordering::Acquire);
-        let kept = self.current.lock().clone().filter(|export| {
-            export.made.elapsed() <= EXPORT_KEPT && export.index >= purged
-        });
+        let kept = self
+            .current
+            .lock()
+            .clone()
+            .filter(|export| export.made.elapsed() <= EXPORT_KEPT && export.index >= purged);
         let export = match kept {
             Some(export) => export,
             None => self.export(machine).await?,

@@ -136,9 +136,7 @@ pub(crate) fn staleness(
 
 pub(crate) fn members_of(stored: &StoredMembership) -> Members {
     let membership = stored.membership();
-    let node_of = |replica: ReplicaId| {
-        membership.get_node(&replica).map(|node| (replica, *node))
-    };
+    let node_of = |replica: ReplicaId| membership.get_node(&replica).map(|node| (replica, *node));
     Members {
         version: MembersVersion { log_id: *stored.log_id() },
         voters: membership.voter_ids().filter_map(node_of).collect(),

@@ -137,9 +137,7 @@ pub(crate) fn put_vote_request(to: &mut Writer<'_>, request: &VoteRequest<GroupC
     to.put_bool(request.leadership_transfer);
 }
 
-pub(crate) fn take_vote_request(
-    mut from: Reader,
-) -> Result<VoteRequest<GroupConfig>, DecodeError> {
+pub(crate) fn take_vote_request(mut from: Reader) -> Result<VoteRequest<GroupConfig>, DecodeError> {
     let vote = codec::take_vote(&mut from)?;
     let mut request = VoteRequest::new(vote, take_position(&mut from)?);
     request.leadership_transfer = from.take_bool()?;
@@ -178,10 +176,7 @@ pub(crate) fn take_transfer(
     Ok(TransferLeaderRequest::new(vote, target, last_log_id))
 }
 
-pub(crate) fn put_transferred(
-    to: &mut Writer<'_>,
-    response: &TransferLeaderResponse<GroupConfig>,
-) {
+pub(crate) fn put_transferred(to: &mut Writer<'_>, response: &TransferLeaderResponse<GroupConfig>) {
     match response {
         Ok(()) => to.put_u8(0),
         Err(refused) => {

@@ -3,3 +3,7 @@
 mod support;
 
 mod agreement;
+mod failover;
+mod faults;
+mod membership;
+mod snapshots;

@@ -1,16 +1,18 @@
 //! Nodes that can be started, crashed and cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use breccia_types::time::{Clock, SystemClock};
 use breccia_types::{
     Command, LogIndex, NodeClock, NodeId, ReplicaId, ServiceId, ShardId, Timestamp,
 };
-use breccia_types::time::SystemClock;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::log::MemoryLogs;
@@ -40,7 +42,29 @@ pub(crate) fn timing() -> Timing {
 pub(crate) struct Cluster {
     pub(crate) net: Arc<Net>,
     nodes: Mutex<BTreeMap<u64, TestNode>>,
-    log_bytes_max: u64,
+    options: Options,
+}
+
+/// In what a cluster may differ from another.
+pub(crate) struct Options {
+    pub(crate) timing: Timing,
+    pub(crate) log_bytes_max: u64,
+    /// How far the clock of node 1 is ahead.
+    pub(crate) skew: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timing: timing(), log_bytes_max: 64 << 20, skew: Duration::ZERO }
+    }
+}
+
+struct Skewed(Duration);
+
+impl Clock for Skewed {
+    fn wall(&self) -> Timestamp {
+        SystemClock.wall().saturating_add(self.0)
+    }
 }
 
 #[derive(Clone)]
@@ -54,11 +78,11 @@ struct TestNode {
 impl Cluster {
     /// A cluster of nodes 1 to `nodes`; node 1 holds a shard of one voter.
     pub(crate) async fn start(nodes: u64) -> Self {
-        Self::start_with(nodes, 64 << 20).await
+        Self::start_with(nodes, Options::default()).await
     }
 
-    pub(crate) async fn start_with(nodes: u64, log_bytes_max: u64) -> Self {
-        let cluster = Self { net: Net::new(), nodes: Mutex::default(), log_bytes_max };
+    pub(crate) async fn start_with(nodes: u64, options: Options) -> Self {
+        let cluster = Self { net: Net::new(), nodes: Mutex::default(), options };
         for number in 1..=nodes {
             let node = TestNode {
                 logs: MemoryLogs::default(),
@@ -78,7 +102,11 @@ impl Cluster {
 
     /// A cluster whose shard has a voter on every node.
     pub(crate) async fn with_voters(nodes: u64) -> Self {
-        let cluster = Self::start(nodes).await;
+        Self::with_voters_and(nodes, Options::default()).await
+    }
+
+    pub(crate) async fn with_voters_and(nodes: u64, options: Options) -> Self {
+        let cluster = Self::start_with(nodes, options).await;
         cluster.leader().await;
         for number in 2..=nodes {
             cluster.add_voter(number).await;
@@ -122,15 +150,16 @@ impl Cluster {
     pub(crate) async fn start_node(&self, number: u64) {
         let node = self.node(number);
         let id = NodeId::new(number);
+        let skew = if number == 1 { self.options.skew } else { Duration::ZERO };
         let config = ReplicasConfig {
             transport: Arc::new(self.net.transport(id)),
             machines: Arc::new(node.machines),
-            clock: Arc::new(NodeClock::new(Box::new(SystemClock), Timestamp::MIN)),
+            clock: Arc::new(NodeClock::new(Box::new(Skewed(skew)), Timestamp::MIN)),
             apply_threads: 1,
-            timing: timing(),
+            timing: self.options.timing,
             traffic: TrafficLimits::default(),
             snapshots: node.folder.path().to_owned(),
-            log_bytes_max: self.log_bytes_max,
+            log_bytes_max: self.options.log_bytes_max,
         };
         let replicas = Arc::new(Replicas::over(node.logs, config).expect("replicas"));
         self.net.attach(id, replicas.handler());
@@ -161,9 +190,8 @@ impl Cluster {
 
     /// The nodes whose replicas lead, by what they know.
     pub(crate) fn leaders(&self) -> Vec<u64> {
-        let leads = |number: &u64| {
-            self.status(*number).is_some_and(|status| status.role == Role::Leader)
-        };
+        let leads =
+            |number: &u64| self.status(*number).is_some_and(|status| status.role == Role::Leader);
         self.numbers().into_iter().filter(leads).collect()
     }
 
@@ -219,6 +247,28 @@ impl Cluster {
         .await;
     }
 
+    /// Writes numbered commands until told to stop; returns those acknowledged.
+    pub(crate) fn load(self: &Arc<Self>, name: &'static str) -> Load {
+        let (cluster, stop) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let text = format!("{name}-{number}");
+                let leader = cluster.leaders().last().copied().unwrap_or(1);
+                match cluster.propose(leader, &text).await {
+                    Ok(()) => acknowledged.push(text),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+            acknowledged
+        });
+        Load { stop, task }
+    }
+
     /// Waits until all running replicas of these nodes hold the same.
     pub(crate) async fn agree(&self, numbers: &[u64]) -> Vec<Bytes> {
         wait_for("all replicas agree", async || {
@@ -227,6 +277,30 @@ impl Cluster {
         })
         .await;
         self.content(numbers[0]).commands
+    }
+}
+
+/// Commands that are being written in the background.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Vec<String>>,
+}
+
+impl Load {
+    /// Ends it; returns what was acknowledged.
+    pub(crate) async fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = tokio::time::timeout(PATIENCE, self.task).await;
+        ended.expect("the load hangs").expect("the load failed")
+    }
+}
+
+/// Everything acknowledged was applied, and nothing twice.
+pub(crate) fn assert_once(applied: &[Bytes], acknowledged: &[String]) {
+    let distinct: BTreeSet<&[u8]> = applied.iter().map(|command| &command[..]).collect();
+    assert_eq!(distinct.len(), applied.len(), "something was applied twice");
+    for text in acknowledged {
+        assert!(distinct.contains(text.as_bytes()), "{text} is lost");
     }
 }
 

@@ -5,4 +5,6 @@ mod log;
 mod machine;
 mod net;
 
-pub(super) use cluster::Cluster;
+pub(super) use cluster::{
+    Cluster, Options, SHARD, assert_once, command, replica, timing, wait_for,
+};

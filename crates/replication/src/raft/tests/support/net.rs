@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use breccia_transport::{
-    Call, Handler, Lane, Open, Peer, Transport, TransportError, duplex,
-};
 use breccia_transport::Duplex;
+use breccia_transport::{Call, Handler, Lane, Open, Peer, Transport, TransportError, duplex};
 use breccia_types::NodeId;
 use bytes::Bytes;
 use futures::future::BoxFuture;
