@@ -1,13 +1,15 @@
 //! Work in the background: watches the disk, and gives back the space of expired rows.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use breccia_replication::ShardConsensus;
 use breccia_store::Engine;
-use breccia_types::NodeClock;
+use breccia_types::{NodeClock, ShardId};
 use parking_lot::{Condvar, Mutex};
 
 use crate::health::NodeHealth;
@@ -23,7 +25,7 @@ pub(crate) struct Watch {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) shards: Vec<Shard>,
+    pub(crate) shards: Arc<ArcSwap<BTreeMap<ShardId, Shard>>>,
     pub(crate) health: Arc<NodeHealth>,
     pub(crate) clock: Arc<NodeClock>,
 }
@@ -122,24 +124,28 @@ impl Watch {
 
     /// While the disk is full, gives back at once what clients delete.
     fn make_room(&self) {
-        for shard in self.shards.iter().filter(|shard| shard.engine.has_deletions()) {
-            tracing::info!(shard = %shard.id, "compacting, to give back the space of deleted rows");
-            shard.engine.compact(None);
+        for shard in self.shards.load().values() {
+            let engine = shard.data.engine();
+            if engine.has_deletions() {
+                tracing::info!(shard = %shard.id(), "compacting, to give back deleted rows' space");
+                engine.compact(None);
+            }
         }
     }
 
     fn reclaim(&self) {
         let now = self.clock.now();
-        for shard in &self.shards {
-            if shard.health.quarantined().is_some() || !shard.engine.is_worth_reclaiming(now) {
+        for shard in self.shards.load().values() {
+            let engine = shard.data.engine();
+            if shard.data.health.quarantined().is_some() || !engine.is_worth_reclaiming(now) {
                 continue;
             }
             // An entry without commands: its stamp lets every replica know what time it is,
             // and only what has expired by an applied stamp may be dropped. Compaction may
             // start before it is applied; then it drops a little less.
-            drop(shard.log.propose(Vec::new()));
-            tracing::info!(shard = %shard.id, "compacting, to give back the space of rows that are gone");
-            shard.engine.compact(None);
+            drop(shard.group.propose(Vec::new()));
+            tracing::info!(shard = %shard.id(), "compacting, to give back the space of rows that are gone");
+            engine.compact(None);
         }
     }
 }

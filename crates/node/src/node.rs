@@ -1,19 +1,21 @@
 //! A node: its shards, its log, its tables.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use breccia_replication::{ConsensusStatus, FsyncPolicy, LocalLog, LocalShard, ShardConsensus};
+use arc_swap::ArcSwap;
+use breccia_replication::raft::{RaftGroup, Replicas};
+use breccia_replication::{FsyncPolicy, ReadError, ShardConsensus, SharedLog};
 use breccia_ring::{Placement, slot_of};
-use breccia_store::{Engine, ShardEngine, StoreError};
-use breccia_types::{
-    Column, NodeClock, NodeId, RequestError, ShardId, Slot, Table, TableOptions, Timestamp,
-};
+use breccia_store::{Engine, StoreError};
+use breccia_types::{NodeClock, NodeId, RequestError, ShardId, Slot, Table, Timestamp};
 
-use crate::catalog::Catalog;
-use crate::health::{NodeHealth, ShardHealth};
+use crate::cluster::ClusterView;
+use crate::health::NodeHealth;
 use crate::maintenance::Maintenance;
+use crate::replica::ShardData;
 
 /// A node. Cheap to clone: all clones are the same node.
 #[derive(Clone)]
@@ -25,11 +27,13 @@ pub(crate) struct Inner {
     pub(crate) started_at: Timestamp,
     pub(crate) config: Chosen,
     pub(crate) clock: Arc<NodeClock>,
-    pub(crate) placement: Arc<Placement>,
-    pub(crate) catalog: Catalog,
-    pub(crate) shards: Vec<Shard>,
+    pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) redis: Arc<Table>,
+    /// The replicas on this node, the meta shard's included.
+    pub(crate) shards: Arc<ArcSwap<BTreeMap<ShardId, Shard>>>,
+    pub(crate) replicas: Replicas,
     pub(crate) health: Arc<NodeHealth>,
-    pub(crate) log: LocalLog,
+    pub(crate) log: Arc<SharedLog>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) maintenance: Maintenance,
 }
@@ -44,16 +48,15 @@ pub(crate) struct Chosen {
 /// One shard on this node.
 #[derive(Clone)]
 pub(crate) struct Shard {
-    pub(crate) id: ShardId,
-    pub(crate) engine: Arc<dyn ShardEngine>,
-    pub(crate) log: LocalShard,
-    pub(crate) health: Arc<ShardHealth>,
+    pub(crate) data: Arc<ShardData>,
+    pub(crate) group: Arc<RaftGroup>,
 }
 
 impl Node {
     /// Refuses new writes, lets those that wait finish, and writes everything to files.
     pub async fn shutdown(&self) {
         self.0.health.close();
+        self.0.replicas.close().await;
         let inner = Arc::clone(&self.0);
         let closed = tokio::task::spawn_blocking(move || {
             inner.maintenance.stop();
@@ -79,10 +82,10 @@ impl Node {
         &self.0.clock
     }
 
-    /// Which shard holds which slots.
+    /// Which shard holds which slots, and which nodes hold which shard.
     #[must_use]
     pub fn placement(&self) -> Arc<Placement> {
-        Arc::clone(&self.0.placement)
+        self.0.placement()
     }
 
     /// Whether the node takes reads and writes.
@@ -90,72 +93,37 @@ impl Node {
     pub fn is_ready(&self) -> bool {
         !self.0.health.is_closing()
             && self.0.health.read_only().is_none()
-            && self.0.shards.iter().all(|shard| shard.health.quarantined().is_none())
-    }
-
-    /// The table of this name.
-    ///
-    /// # Errors
-    /// [`RequestError::UnknownTable`].
-    pub fn table(&self, name: &str) -> Result<Arc<Table>, RequestError> {
-        self.0.catalog.get(name)
+            && self.0.shards.load().values().all(|shard| shard.data.health.quarantined().is_none())
     }
 
     /// The table that the Redis protocol reads and writes.
     #[must_use]
     pub fn redis_table(&self) -> &Arc<Table> {
-        self.0.catalog.redis()
-    }
-
-    /// All tables, by name.
-    #[must_use]
-    pub fn tables(&self) -> Vec<Arc<Table>> {
-        self.0.catalog.list()
-    }
-
-    /// Creates a table.
-    ///
-    /// # Errors
-    /// [`RequestError::TableExists`], [`RequestError::InvalidTable`],
-    /// [`RequestError::TooManyTables`], or what writing reports.
-    pub async fn create_table(
-        &self,
-        name: &str,
-        options: TableOptions,
-    ) -> Result<Arc<Table>, RequestError> {
-        self.0.health.check_write(false)?;
-        let name = name.to_owned();
-        self.blocking(move |inner| inner.catalog.create(&name, options)).await
-    }
-
-    /// Notes the columns of a table's JSON values, and how its keys were made.
-    ///
-    /// # Errors
-    /// [`RequestError::UnknownTable`], or what writing reports.
-    pub async fn describe_columns(
-        &self,
-        name: &str,
-        columns: Vec<Column>,
-        key_template: Option<String>,
-    ) -> Result<Arc<Table>, RequestError> {
-        self.0.health.check_write(false)?;
-        let name = name.to_owned();
-        self.blocking(move |inner| inner.catalog.describe_columns(&name, columns, key_template))
-            .await
+        &self.0.redis
     }
 
     pub(crate) fn slot(&self, table: &Table, key: &[u8]) -> Slot {
         slot_of(table.options.partition, key)
     }
 
-    pub(crate) fn shard(&self, slot: Slot) -> Result<&Shard, RequestError> {
-        let id = self.0.placement.shard_of(slot);
-        let at = usize::try_from(id.get()).unwrap_or(usize::MAX);
+    /// The shard that holds a slot.
+    pub(crate) fn shard(&self, slot: Slot) -> Result<Shard, RequestError> {
+        let id = self.0.cluster.shard_of(slot);
+        self.local(id.unwrap_or_default())
+    }
+
+    /// This node's replica of a shard, if it is in service.
+    pub(crate) fn local(&self, shard: ShardId) -> Result<Shard, RequestError> {
         let missing =
-            || RequestError::ShardUnavailable { shard: id, reason: "it is not here".into() };
-        let shard = self.0.shards.get(at).ok_or_else(missing)?;
-        shard.health.check(id)?;
-        Ok(shard)
+            || RequestError::ShardUnavailable { shard, reason: "it is not here".to_owned() };
+        let found = self.0.shards.load().get(&shard).cloned().ok_or_else(missing)?;
+        found.data.health.check(shard)?;
+        Ok(found)
+    }
+
+    /// The shards on this node that hold slots, in order.
+    pub(crate) fn shards(&self) -> Vec<Shard> {
+        self.0.data_shards()
     }
 
     /// Runs something that waits for the disk, off the runtime's own threads.
@@ -171,20 +139,43 @@ impl Node {
     }
 }
 
+impl Inner {
+    pub(crate) fn placement(&self) -> Arc<Placement> {
+        // A node is open only once it knows where the shards are.
+        self.cluster.placement().unwrap_or_default()
+    }
+
+    pub(crate) fn data_shards(&self) -> Vec<Shard> {
+        let shards = self.shards.load();
+        shards.iter().filter(|(id, _)| **id != ShardId::META).map(|(_, s)| s.clone()).collect()
+    }
+}
+
 impl Shard {
+    pub(crate) fn id(&self) -> ShardId {
+        self.data.id
+    }
+
+    /// Waits until a read sees everything acknowledged before.
+    pub(crate) async fn barrier(&self) -> Result<(), RequestError> {
+        self.group.read_barrier().await.map_err(|error| {
+            let shard = self.id();
+            match error {
+                ReadError::Busy => RequestError::Busy { shard },
+                ReadError::Closed => RequestError::ShuttingDown,
+                error => RequestError::ShardUnavailable { shard, reason: error.to_string() },
+            }
+        })
+    }
+
     /// Translates a failed read, and takes the shard out of service if it is damaged.
     pub(crate) fn on_read_error(&self, error: &StoreError) -> RequestError {
         match error {
             StoreError::Corrupt { .. } | StoreError::UnknownFormat { .. } => {
-                self.health.quarantine(self.id, error.to_string());
-                RequestError::ShardUnavailable { shard: self.id, reason: error.to_string() }
+                self.data.health.quarantine(self.id(), error.to_string());
+                RequestError::ShardUnavailable { shard: self.id(), reason: error.to_string() }
             }
             error => RequestError::Storage { reason: error.to_string() },
         }
-    }
-
-    /// Whether the shard orders writes and how many wait.
-    pub(crate) fn consensus(&self) -> ConsensusStatus {
-        self.log.status()
     }
 }

@@ -30,7 +30,9 @@ impl Node {
     pub async fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Row>, RequestError> {
         check_key(key)?;
         let slot = self.slot(table, key);
-        match self.get_cached(table, self.shard(slot)?, key)? {
+        let shard = self.shard(slot)?;
+        shard.barrier().await?;
+        match self.get_cached(table, &shard, key)? {
             Cached::Known(row) => Ok(row),
             Cached::NotHere => self.read_row(table, slot, key, None).await,
         }
@@ -42,7 +44,7 @@ impl Node {
             return Ok(Cached::NotHere);
         }
         let raw = key::row(table.id, key);
-        match shard.engine.get_cached(&raw).map_err(|error| shard.on_read_error(&error))? {
+        match shard.data.engine().get_cached(&raw).map_err(|error| shard.on_read_error(&error))? {
             Lookup::Absent => Ok(Cached::Known(None)),
             Lookup::NotCached => Ok(Cached::NotHere),
             Lookup::Found(stored) => {
@@ -124,9 +126,10 @@ impl Node {
             check_key(key)?;
             let slot = self.slot(table, key);
             let shard = self.shard(slot)?;
-            match (self.get_cached(table, shard, key)?, found.get_mut(at)) {
+            shard.barrier().await?;
+            match (self.get_cached(table, &shard, key)?, found.get_mut(at)) {
                 (Cached::Known(row), Some(place)) => *place = row,
-                _ => by_shard.entry(shard.id).or_insert_with(|| (slot, Vec::new())).1.push(at),
+                _ => by_shard.entry(shard.id()).or_insert_with(|| (slot, Vec::new())).1.push(at),
             }
         }
         for (slot, positions) in by_shard.into_values() {
@@ -151,7 +154,8 @@ impl Node {
         slot: Slot,
         operation: ReadOperation,
     ) -> Result<KvReadReply, RequestError> {
-        let shard = self.shard(slot)?.clone();
+        let shard = self.shard(slot)?;
+        shard.barrier().await?;
         let read = KvRead { table: table.view(), operation };
         self.blocking(move |inner| shard.read(&read, inner.clock.now())).await
     }
@@ -160,7 +164,7 @@ impl Node {
 impl Shard {
     /// Reads this shard on the spot. May wait for the disk.
     pub(crate) fn read(&self, read: &KvRead, now: Timestamp) -> Result<KvReadReply, RequestError> {
-        kv::read(self.engine.as_ref(), now, read).map_err(|error| self.on_read_error(&error))
+        kv::read(self.data.engine().as_ref(), now, read).map_err(|error| self.on_read_error(&error))
     }
 }
 

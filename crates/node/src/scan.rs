@@ -1,8 +1,10 @@
 //! Reads that visit every shard: scans merged in key order, and reductions.
 
+use std::sync::Arc;
+
 use breccia_service::kv::read::{page_rows, scan_range};
 use breccia_service::{Count, Reduce};
-use breccia_store::{RowIter, ScanRange, TableReader};
+use breccia_store::{RowIter, ScanRange, ShardEngine, TableReader};
 use breccia_types::kv::{Cursor, Direction, Page, Row, Scan};
 use breccia_types::limits::PAGE_BYTES_MAX;
 use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
@@ -28,6 +30,7 @@ impl Node {
             needs(table, RowKind::Versioned, "a scan as of an instant")?;
         }
         check_key(&scan.prefix)?;
+        self.barriers().await?;
         let table = table.clone();
         self.blocking(move |inner| scan_page(inner, &table, scan)).await
     }
@@ -37,6 +40,7 @@ impl Node {
     /// # Errors
     /// [`RequestError::ShardUnavailable`] if one shard cannot be read.
     pub async fn count(&self, table: &Table) -> Result<u64, RequestError> {
+        self.barriers().await?;
         let table = table.clone();
         self.blocking(move |inner| reduce(inner, &table, &Count)).await
     }
@@ -58,8 +62,21 @@ impl Node {
     /// # Errors
     /// As [`Node::get`].
     pub async fn random_key(&self, table: &Table) -> Result<Option<Bytes>, RequestError> {
+        self.barriers().await?;
         let table = table.clone();
         self.blocking(move |inner| random_key(inner, &table)).await
+    }
+}
+
+impl Node {
+    /// Waits until reads of all shards see everything acknowledged before.
+    async fn barriers(&self) -> Result<(), RequestError> {
+        let shards = self.shards();
+        let barriers: Vec<_> = shards.iter().map(Shard::barrier).collect();
+        for passed in futures::future::join_all(barriers).await {
+            passed?;
+        }
+        Ok(())
     }
 }
 
@@ -67,7 +84,8 @@ fn scan_page(inner: &Inner, table: &Table, scan: Scan) -> Result<Page, RequestEr
     let limit = page_rows(scan.limit);
     let range = scan_range(&scan);
     let now = inner.clock.now();
-    let mut merged = Merge::open(inner, table.view(), &range, now)?;
+    let shards = inner.open_shards();
+    let mut merged = Merge::open(&shards, table.view(), &range, now)?;
     let mut page = Page::default();
     let mut bytes = 0;
     while let Some(row) = merged.next()? {
@@ -96,17 +114,30 @@ struct Head<'a> {
     shard: &'a Shard,
 }
 
+/// A shard, and the generation of its data that is read.
+struct OpenShard {
+    shard: Shard,
+    engine: Arc<dyn ShardEngine>,
+}
+
+impl Inner {
+    fn open_shards(&self) -> Vec<OpenShard> {
+        let shards = self.data_shards().into_iter();
+        shards.map(|shard| OpenShard { engine: shard.data.engine(), shard }).collect()
+    }
+}
+
 impl<'a> Merge<'a> {
     fn open(
-        inner: &'a Inner,
+        shards: &'a [OpenShard],
         table: TableView,
         range: &ScanRange,
         now: Timestamp,
     ) -> Result<Self, RequestError> {
-        let mut heads = Vec::with_capacity(inner.shards.len());
-        for shard in &inner.shards {
-            shard.health.check(shard.id)?;
-            let mut rest = TableReader::new(shard.engine.as_ref(), table, now).rows(range);
+        let mut heads = Vec::with_capacity(shards.len());
+        for OpenShard { shard, engine } in shards {
+            shard.data.health.check(shard.id())?;
+            let mut rest = TableReader::new(engine.as_ref(), table, now).rows(range);
             if let Some(next) = take(&mut rest, shard)? {
                 heads.push(Head { next, rest, shard });
             }
@@ -148,16 +179,16 @@ where
     R::Partial: Default,
 {
     let now = inner.clock.now();
-    let partial = |shard: &Shard| {
-        shard.health.check(shard.id)?;
-        let reader = TableReader::new(shard.engine.as_ref(), table.view(), now);
+    let shards = inner.open_shards();
+    let partial = |OpenShard { shard, engine }: &OpenShard| {
+        shard.data.health.check(shard.id())?;
+        let reader = TableReader::new(engine.as_ref(), table.view(), now);
         reduce.partial(&reader).map_err(|error| shard.on_read_error(&error))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let chunk = inner.shards.len().div_ceil(threads).max(1);
+    let chunk = shards.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
-        let running: Vec<_> = inner
-            .shards
+        let running: Vec<_> = shards
             .chunks(chunk)
             .map(|shards| {
                 scope.spawn(move || {
@@ -182,10 +213,10 @@ where
 
 fn random_key(inner: &Inner, table: &Table) -> Result<Option<Bytes>, RequestError> {
     let now = inner.clock.now();
-    let mut shards: Vec<_> = inner.shards.iter().collect();
+    let mut shards = inner.data_shards();
     shards.shuffle(&mut rand::rng());
     for shard in shards {
-        shard.health.check(shard.id)?;
+        shard.data.health.check(shard.id())?;
         let operation = ReadOperation::RandomKey { seed: rand::random() };
         let reply = shard.read(&KvRead { table: table.view(), operation }, now)?;
         match reply {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use breccia_replication::raft::Role;
 use serde::Serialize;
 
 use crate::node::{Node, Shard};
@@ -125,31 +126,30 @@ impl Node {
             data_dir: inner.config.data_dir.as_ref().map(|path| path.display().to_string()),
             fsync: inner.config.fsync.to_string(),
             read_only: inner.health.read_only(),
-            tables: inner.catalog.list().len(),
+            tables: inner.cluster.tables().len(),
             memory: MemoryStatus {
                 budget_bytes: inner.config.memory_bytes,
                 cache_bytes: memory.cache,
                 write_buffer_bytes: memory.write_buffers,
             },
-            shards: inner.shards.iter().map(|shard| self.shard_status(shard)).collect(),
+            shards: self.shards().iter().map(|shard| self.shard_status(shard)).collect(),
         }
     }
 
     fn shard_status(&self, shard: &Shard) -> ShardStatus {
-        let usage = shard.engine.usage();
-        let consensus = shard.consensus();
-        let applied = breccia_service::machine::read_applied(shard.engine.as_ref());
+        let usage = shard.data.engine().usage();
+        let group = shard.group.group_status();
         ShardStatus {
-            shard: shard.id.get(),
-            slots: self.0.placement.slot_range(shard.id).unwrap_or(0..=0),
-            role: if consensus.is_leader { "leader" } else { "follower" },
-            replicas: consensus.replicas,
-            applied: applied.map_or(0, |applied| applied.index.get()),
+            shard: shard.id().get(),
+            slots: self.0.placement().slot_range(shard.id()).unwrap_or(0..=0),
+            role: if group.role == Role::Leader { "leader" } else { "follower" },
+            replicas: group.members.voters.len() + group.members.learners.len(),
+            applied: group.applied.get(),
             rows_estimate: usage.keys_estimate,
             disk_bytes: usage.disk_bytes,
             memory_bytes: usage.memory_bytes,
-            waiting: consensus.waiting,
-            quarantined: shard.health.quarantined(),
+            waiting: group.waiting,
+            quarantined: shard.data.health.quarantined(),
         }
     }
 

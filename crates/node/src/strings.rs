@@ -70,16 +70,17 @@ impl<'n> Gathering<'n> {
         match write.first_key() {
             Some(key) => {
                 let partition = self.node.redis_table().options.partition;
-                let shard = self.node.shard(slot_of(partition, key))?.id;
+                let shard = self.node.shard(slot_of(partition, key))?.id();
                 self.by_shard.entry(shard).or_default().push(command);
                 Ok(Expected::From(shard))
             }
             None => {
-                for shard in &self.node.0.shards {
-                    shard.health.check(shard.id)?;
+                let shards = self.node.shards();
+                for shard in &shards {
+                    shard.data.health.check(shard.id())?;
                 }
-                for shard in &self.node.0.shards {
-                    self.by_shard.entry(shard.id).or_default().push(command.clone());
+                for shard in &shards {
+                    self.by_shard.entry(shard.id()).or_default().push(command.clone());
                 }
                 Ok(Expected::FromAll)
             }

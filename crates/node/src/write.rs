@@ -31,8 +31,8 @@ impl Node {
             return self.write_everywhere(&write, request_id).await;
         }
         let shard = self.route(table, &write)?;
-        let proposal = shard.log.propose(vec![command(&write, request_id)]);
-        let outcomes = wait(shard.id, proposal).await?;
+        let proposal = shard.group.propose(vec![command(&write, request_id)]);
+        let outcomes = wait(shard.id(), proposal).await?;
         reply_of(outcomes.into_iter().next())
     }
 
@@ -49,7 +49,7 @@ impl Node {
         for (at, write) in writes.iter().enumerate() {
             match check(table, write).and_then(|()| self.route(table, write)) {
                 Ok(shard) => {
-                    let (positions, commands) = by_shard.entry(shard.id).or_default();
+                    let (positions, commands) = by_shard.entry(shard.id()).or_default();
                     positions.push(at);
                     commands.push(command(write, None));
                 }
@@ -77,44 +77,17 @@ impl Node {
         results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
     }
 
-    /// Drops a table: no request finds it any more when this returns, and its rows are
-    /// removed. Their space comes back in the background.
-    ///
-    /// # Errors
-    /// [`RequestError::UnknownTable`], [`RequestError::TableProtected`], or what writing
-    /// reports; the rows are then removed when the node is opened again.
-    pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
-        self.0.health.check_write(true)?;
-        let name = name.to_owned();
-        let table = self.blocking(move |inner| inner.catalog.begin_drop(&name)).await?;
-        self.remove_rows(&table).await
-    }
-
-    async fn remove_rows(&self, table: &Table) -> Result<(), RequestError> {
-        let drop = KvWrite::DropTable { table: table.to_ref() };
-        self.write_everywhere(&drop, None).await?;
-        let id = table.id;
-        let range = breccia_store::key::bounds_of_prefix(id, table.to_ref().kind, &[]);
-        let shards = self.0.shards.clone();
-        // Detached on purpose: the space may come back after the reply.
-        tokio::task::spawn_blocking(move || {
-            for shard in shards {
-                shard.engine.compact(Some(&range));
-            }
-        });
-        self.blocking(move |inner| inner.catalog.finish_drop(id)).await
-    }
-
-    async fn write_everywhere(
+    pub(crate) async fn write_everywhere(
         &self,
         write: &KvWrite,
         request_id: Option<RequestId>,
     ) -> Result<KvReply, RequestError> {
         self.0.health.check_write(frees_space(write))?;
-        let mut proposals = Vec::with_capacity(self.0.shards.len());
-        for shard in &self.0.shards {
-            shard.health.check(shard.id)?;
-            proposals.push((shard.id, shard.log.propose(vec![command(write, request_id)])));
+        let shards = self.shards();
+        let mut proposals = Vec::with_capacity(shards.len());
+        for shard in &shards {
+            shard.data.health.check(shard.id())?;
+            proposals.push((shard.id(), shard.group.propose(vec![command(write, request_id)])));
         }
         let mut reply = Err(no_reply());
         for (shard, proposal) in proposals {
@@ -124,7 +97,7 @@ impl Node {
         reply
     }
 
-    fn route(&self, table: &Table, write: &KvWrite) -> Result<&Shard, RequestError> {
+    fn route(&self, table: &Table, write: &KvWrite) -> Result<Shard, RequestError> {
         self.0.health.check_write(frees_space(write))?;
         self.shard(slot_of_write(table, write)?)
     }
@@ -134,14 +107,11 @@ impl Node {
         shard: ShardId,
         commands: Vec<Command>,
     ) -> Result<Proposal, RequestError> {
-        let found = self.0.shards.iter().find(|candidate| candidate.id == shard);
-        let missing =
-            || RequestError::ShardUnavailable { shard, reason: "it is not here".to_owned() };
-        Ok(found.ok_or_else(missing)?.log.propose(commands))
+        Ok(self.local(shard)?.group.propose(commands))
     }
 }
 
-async fn wait(shard: ShardId, proposal: Proposal) -> Result<Vec<Outcome>, RequestError> {
+pub(crate) async fn wait(shard: ShardId, proposal: Proposal) -> Result<Vec<Outcome>, RequestError> {
     match tokio::time::timeout(REQUEST_DEADLINE_DEFAULT, proposal).await {
         Ok(result) => result.map_err(|error| translate(shard, error)),
         Err(_) => Err(RequestError::DeadlineExceeded),
@@ -158,6 +128,11 @@ pub(crate) fn translate(shard: ShardId, error: ProposeError) -> RequestError {
         }
         ProposeError::Apply(error) => RequestError::Storage { reason: error.to_string() },
         ProposeError::Unknown => RequestError::DeadlineExceeded,
+        error @ (ProposeError::NotLeader { .. }
+        | ProposeError::NoQuorum
+        | ProposeError::Failed { .. }) => {
+            RequestError::ShardUnavailable { shard, reason: error.to_string() }
+        }
         error => RequestError::Internal { reason: error.to_string() },
     }
 }

@@ -1,0 +1,133 @@
+//! The tables of the cluster: changes go through the log of the meta shard.
+
+use std::sync::Arc;
+
+use breccia_replication::ShardConsensus;
+use breccia_service::meta::{self, MetaRefusal, MetaReply, MetaWrite};
+use breccia_types::kv::KvWrite;
+use breccia_types::limits::TABLES_MAX;
+use breccia_types::table::check_name;
+use breccia_types::{Column, Command, RequestError, ShardId, Table, TableOptions};
+
+use crate::node::Node;
+use crate::write::{applied, wait};
+
+impl Node {
+    /// The table of this name.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownTable`].
+    pub fn table(&self, name: &str) -> Result<Arc<Table>, RequestError> {
+        self.0.cluster.table(name)
+    }
+
+    /// All tables, by name.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Arc<Table>> {
+        self.0.cluster.tables()
+    }
+
+    /// Creates a table.
+    ///
+    /// # Errors
+    /// [`RequestError::TableExists`], [`RequestError::InvalidTable`],
+    /// [`RequestError::TooManyTables`], or what writing reports.
+    pub async fn create_table(
+        &self,
+        name: &str,
+        options: TableOptions,
+    ) -> Result<Arc<Table>, RequestError> {
+        check_name(name)?;
+        options.check()?;
+        self.0.health.check_write(false)?;
+        let write = MetaWrite::CreateTable { name: name.to_owned(), options };
+        self.change_table(name, &write).await
+    }
+
+    /// Notes the columns of a table's JSON values, and how its keys were made.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownTable`], or what writing reports.
+    pub async fn describe_columns(
+        &self,
+        name: &str,
+        columns: Vec<Column>,
+        key_template: Option<String>,
+    ) -> Result<Arc<Table>, RequestError> {
+        self.0.health.check_write(false)?;
+        let write = MetaWrite::DescribeColumns { name: name.to_owned(), columns, key_template };
+        self.change_table(name, &write).await
+    }
+
+    /// Drops a table: no request finds it any more when this returns, and its rows are
+    /// removed. Their space comes back in the background.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownTable`], [`RequestError::TableProtected`], or what writing
+    /// reports; the rows are then removed when the node is opened again.
+    pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
+        self.0.health.check_write(true)?;
+        let write = MetaWrite::BeginDrop { name: name.to_owned() };
+        let table = self.change_table(name, &write).await?;
+        self.remove_rows(&table).await
+    }
+
+    /// Removes the rows of tables that were being dropped when the node last ended. What
+    /// fails is tried again at the next start: the tables are gone for clients in any case.
+    pub(crate) async fn finish_drops(&self) {
+        let dropping = self.0.cluster.state().map(|state| state.dropping.clone());
+        for table in dropping.unwrap_or_default() {
+            match self.remove_rows(&table).await {
+                Ok(()) => tracing::info!(table = %table.name, "removed a dropped table's rows"),
+                Err(error) => tracing::warn!(table = %table.name, %error, "rows are still there"),
+            }
+        }
+    }
+
+    async fn remove_rows(&self, table: &Table) -> Result<(), RequestError> {
+        let drop = KvWrite::DropTable { table: table.to_ref() };
+        self.write_everywhere(&drop, None).await?;
+        let range = breccia_store::key::bounds_of_prefix(table.id, table.to_ref().kind, &[]);
+        let shards = self.shards();
+        // Detached on purpose: the space may come back after the reply.
+        tokio::task::spawn_blocking(move || {
+            for shard in shards {
+                shard.data.engine().compact(Some(&range));
+            }
+        });
+        self.change(&MetaWrite::FinishDrop { table: table.id }).await.map(|_| ())
+    }
+
+    async fn change_table(
+        &self,
+        name: &str,
+        write: &MetaWrite,
+    ) -> Result<Arc<Table>, RequestError> {
+        let name = || name.to_owned();
+        match self.change(write).await? {
+            MetaReply::Table { table } => Ok(Arc::new(table)),
+            MetaReply::Refused { refusal } => Err(match refusal {
+                MetaRefusal::UnknownTable => RequestError::UnknownTable { name: name() },
+                MetaRefusal::TableExists => RequestError::TableExists { name: name() },
+                MetaRefusal::TableProtected => RequestError::TableProtected { name: name() },
+                MetaRefusal::TooManyTables => RequestError::TooManyTables { max: TABLES_MAX },
+                other => unexpected(&other),
+            }),
+            other @ MetaReply::Done => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes what all nodes agree on. The change is visible here when this returns.
+    pub(crate) async fn change(&self, write: &MetaWrite) -> Result<MetaReply, RequestError> {
+        let meta = self.local(ShardId::META)?;
+        let payload = meta::encode_write(write);
+        let command = Command { service: meta::SERVICE_ID, request_id: None, payload };
+        let outcomes = wait(meta.data.id, meta.group.propose(vec![command])).await?;
+        let reply = applied(outcomes.into_iter().next())?;
+        meta::decode_reply(&reply).map_err(|error| unexpected(&error))
+    }
+}
+
+fn unexpected(found: &impl std::fmt::Debug) -> RequestError {
+    RequestError::Internal { reason: format!("the meta shard answered {found:?}") }
+}
