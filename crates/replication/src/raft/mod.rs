@@ -8,6 +8,7 @@
 //! Nothing outside this crate sees openraft's types.
 
 pub mod codec;
+pub mod log;
 pub mod types;
 
 pub mod group;

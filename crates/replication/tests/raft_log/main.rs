@@ -1,0 +1,13 @@
+//! The shared Raft log, on both databases of the store.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod support;
+
+mod conformance;
+mod crash;
+mod failure;
+mod format;
+mod reading;
+mod restart;
+mod sharing;
