@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! <data>/node.json   {"format":1,"node_id":<u64>}
-//! <data>/db/         the node's RocksDB database
+//! <data>/db/         the shards' RocksDB database
+//! <data>/log/        the log's RocksDB database
+//! <data>/snapshots/  snapshots on their way to and from other nodes
 //! ```
 
 use std::fs::{self, File};
@@ -17,12 +19,16 @@ use thiserror::Error;
 const FORMAT: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
 const DATABASE_DIRECTORY: &str = "db";
+const LOG_DIRECTORY: &str = "log";
+const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 
 /// A data directory that belongs to this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
     pub(crate) node: NodeId,
     pub(crate) database: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) snapshots: PathBuf,
 }
 
 /// Why a data directory cannot be used.
@@ -94,7 +100,12 @@ impl Directory {
             }
             Err(source) => return Err(DirectoryError::Io { path: file, source }),
         };
-        Ok(Self { node, database: path.join(DATABASE_DIRECTORY) })
+        Ok(Self {
+            node,
+            database: path.join(DATABASE_DIRECTORY),
+            log: path.join(LOG_DIRECTORY),
+            snapshots: path.join(SNAPSHOTS_DIRECTORY),
+        })
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) config: Chosen,
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) placement_at_open: Arc<Placement>,
     pub(crate) redis: Arc<Table>,
     /// The replicas on this node, the meta shard's included.
     pub(crate) shards: Arc<ArcSwap<BTreeMap<ShardId, Shard>>>,
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<SharedLog>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) maintenance: Maintenance,
+    /// Goes with the node.
+    pub(crate) _temporary: Option<tempfile::TempDir>,
 }
 
 /// What was chosen, as far as status tells it.
@@ -141,8 +144,7 @@ impl Node {
 
 impl Inner {
     pub(crate) fn placement(&self) -> Arc<Placement> {
-        // A node is open only once it knows where the shards are.
-        self.cluster.placement().unwrap_or_default()
+        self.cluster.placement().unwrap_or_else(|| Arc::clone(&self.placement_at_open))
     }
 
     pub(crate) fn data_shards(&self) -> Vec<Shard> {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::apply::ShardState;
 use super::guard::{LogAtStart, RestartGuard};
+use super::log::{GroupLog, SharedLog};
 use super::machine::MachineSource;
 use super::network::Links;
 use super::pool::ApplyPool;
@@ -49,6 +50,20 @@ pub(crate) trait LogSource: Send + Sync + 'static {
         shard: ShardId,
         replica: ReplicaId,
     ) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl LogSource for Arc<SharedLog> {
+    type Log = GroupLog;
+
+    async fn open(&self, shard: ShardId, replica: ReplicaId) -> io::Result<GroupLog> {
+        let log = Self::clone(self);
+        let opened = tokio::task::spawn_blocking(move || log.group(shard, replica)).await;
+        opened.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    async fn destroy(&self, shard: ShardId, replica: ReplicaId) -> io::Result<()> {
+        SharedLog::destroy(self, shard, replica).await.map_err(io::Error::other)
+    }
 }
 
 /// Why a replica cannot be opened.

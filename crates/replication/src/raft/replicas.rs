@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::group::RaftGroup;
 use super::instance::{LogOpener, LogSource, OpenError, Opener, Surroundings};
+use super::log::SharedLog;
 use super::machine::MachineSource;
 use super::pool::ApplyPool;
 use super::proposals::ByteBudget;
@@ -57,8 +58,15 @@ impl Replicas {
     /// The messages that [`Replicas::handler`] is to be given.
     pub const METHODS: std::ops::RangeInclusive<u8> = 1..=6;
 
+    /// No replica yet, over the node's shared log.
+    ///
+    /// # Errors
+    /// [`OpenError::Folder`], or if a thread cannot be started.
+    pub fn new(log: Arc<SharedLog>, config: ReplicasConfig) -> Result<Self, OpenError> {
+        Self::over(log, config)
+    }
+
     /// No replica yet, over a source of logs.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the node's shared log will be its source"))]
     pub(crate) fn over(logs: impl LogSource, config: ReplicasConfig) -> Result<Self, OpenError> {
         let folder = |error: std::io::Error| OpenError::Folder { reason: error.to_string() };
         let outgoing = emptied(&config.snapshots, "outgoing").map_err(folder)?;
