@@ -113,7 +113,7 @@ impl Running {
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
-        let node = tokio::task::spawn_blocking(move || Node::open(chosen)).await?;
+        let node = Node::open(chosen).await;
         let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;
         match Self::bind(node.clone(), config).await {
             Ok(running) => Ok(running),

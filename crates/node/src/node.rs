@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -10,6 +11,7 @@ use breccia_replication::raft::{RaftGroup, Replicas};
 use breccia_replication::{FsyncPolicy, ReadError, ShardConsensus, SharedLog};
 use breccia_ring::{Placement, slot_of};
 use breccia_store::{Engine, StoreError};
+use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
 use breccia_types::{NodeClock, NodeId, RequestError, ShardId, Slot, Table, Timestamp};
 
 use crate::cluster::ClusterView;
@@ -36,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) health: Arc<NodeHealth>,
     pub(crate) log: Arc<SharedLog>,
     pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) commands_applied: Arc<AtomicU64>,
     pub(crate) maintenance: Maintenance,
     /// Goes with the node.
     pub(crate) _temporary: Option<tempfile::TempDir>,
@@ -160,13 +163,14 @@ impl Shard {
 
     /// Waits until a read sees everything acknowledged before.
     pub(crate) async fn barrier(&self) -> Result<(), RequestError> {
-        self.group.read_barrier().await.map_err(|error| {
-            let shard = self.id();
-            match error {
-                ReadError::Busy => RequestError::Busy { shard },
-                ReadError::Closed => RequestError::ShuttingDown,
-                error => RequestError::ShardUnavailable { shard, reason: error.to_string() },
-            }
+        let shard = self.id();
+        self.data.health.check(shard)?;
+        let barrier = tokio::time::timeout(REQUEST_DEADLINE_DEFAULT, self.group.read_barrier());
+        let passed = barrier.await.map_err(|_| RequestError::DeadlineExceeded)?;
+        passed.map_err(|error| match error {
+            ReadError::Busy => RequestError::Busy { shard },
+            ReadError::Closed => RequestError::ShuttingDown,
+            error => RequestError::ShardUnavailable { shard, reason: error.to_string() },
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -119,11 +120,13 @@ impl Node {
         let state = cluster.state().ok_or(MetaError::NotFounded)?;
         let clock = Arc::new(NodeClock::new(config.clock, latest_stamp(engine.as_ref())?));
         let health = Arc::new(NodeHealth::default());
+        let commands_applied = Arc::new(AtomicU64::new(0));
         let machines = Arc::new(Machines {
             engine: Arc::clone(&engine),
             services: services(),
             health: Arc::clone(&health),
             cluster: Arc::clone(&cluster),
+            commands_applied: Arc::clone(&commands_applied),
             shards: parking_lot::RwLock::default(),
         });
         let options = SharedLogOptions {
@@ -184,6 +187,7 @@ impl Node {
             health,
             log,
             engine,
+            commands_applied,
             maintenance,
             _temporary: temporary,
         }));

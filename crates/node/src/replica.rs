@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use breccia_replication::ApplyError;
@@ -41,6 +42,7 @@ pub(crate) struct Machines {
     pub(crate) services: Services,
     pub(crate) health: Arc<NodeHealth>,
     pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) commands_applied: Arc<AtomicU64>,
     pub(crate) shards: RwLock<BTreeMap<ShardId, Arc<ShardData>>>,
 }
 
@@ -71,6 +73,7 @@ impl MachineSource for Machines {
             services: self.services.clone(),
             health: Arc::clone(&self.health),
             cluster: Arc::clone(&self.cluster),
+            commands_applied: Arc::clone(&self.commands_applied),
             machine,
         };
         replica.publish();
@@ -85,6 +88,7 @@ struct Replica {
     services: Services,
     health: Arc<NodeHealth>,
     cluster: Arc<ClusterView>,
+    commands_applied: Arc<AtomicU64>,
     machine: ShardMachine,
 }
 
@@ -129,7 +133,10 @@ impl ReplicaMachine for Replica {
         let written = self.engine.write(&[(self.data.id, batch)], Durability::Volatile);
         written.map_err(|error| self.on_write_error(&error))?;
         let outcomes = self.machine.commit(prepared);
-        if !entries.is_empty() {
+        let commands: usize = outcomes.iter().map(Vec::len).sum();
+        let commands = u64::try_from(commands).unwrap_or(u64::MAX);
+        self.commands_applied.fetch_add(commands, Ordering::Relaxed);
+        if commands > 0 {
             self.publish();
         }
         Ok(outcomes)

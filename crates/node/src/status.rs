@@ -73,11 +73,11 @@ pub struct ShardStatus {
 /// What the node has done since it was opened.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct NodeMetrics {
-    /// Log entries applied.
+    /// Log entries written.
     pub entries: u64,
-    /// Commands in them.
+    /// Commands applied.
     pub commands: u64,
-    /// Bytes of the commands.
+    /// Bytes written to the log.
     pub bytes: u64,
     /// Batches written.
     pub writes: u64,
@@ -160,7 +160,7 @@ impl Node {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         NodeMetrics {
             entries: read(&counters.entries),
-            commands: read(&counters.commands),
+            commands: read(&self.0.commands_applied),
             bytes: read(&counters.bytes),
             writes: read(&counters.writes),
             fsyncs: read(&counters.fsyncs),

@@ -16,8 +16,8 @@ fn config(path: &Path) -> NodeConfig {
     NodeConfig { memory_bytes: 64 << 20, ..NodeConfig::new(path) }
 }
 
-fn memory() -> Node {
-    Node::open(NodeConfig::in_memory()).expect("opens")
+async fn memory() -> Node {
+    Node::open(NodeConfig::in_memory()).await.expect("opens")
 }
 
 fn key(name: impl AsRef<str>) -> Bytes {
@@ -42,7 +42,7 @@ async fn versioned(node: &Node, name: &str) -> std::sync::Arc<breccia_types::Tab
 #[tokio::test]
 async fn tables_rows_and_identity_survive_a_restart() {
     let data = tempfile::tempdir().expect("a directory");
-    let node = Node::open(config(data.path())).expect("opens");
+    let node = Node::open(config(data.path())).await.expect("opens");
     let id = node.id();
     let table = node.create_table("pages", TableOptions::default()).await.expect("creates");
     for n in 0..100 {
@@ -54,7 +54,7 @@ async fn tables_rows_and_identity_survive_a_restart() {
     assert_eq!(late, Err(RequestError::ShuttingDown));
     drop(node);
 
-    let node = Node::open(config(data.path())).expect("opens again");
+    let node = Node::open(config(data.path())).await.expect("opens again");
     assert_eq!(node.id(), id);
     let table = node.table("pages").expect("the table");
     assert_eq!(node.count(&table).await, Ok(100));
@@ -65,19 +65,19 @@ async fn tables_rows_and_identity_survive_a_restart() {
 #[tokio::test]
 async fn a_directory_in_use_or_with_other_shards_is_refused() {
     let data = tempfile::tempdir().expect("a directory");
-    let node = Node::open(config(data.path())).expect("opens");
-    let error = Node::open(config(data.path())).err().expect("in use");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    let error = Node::open(config(data.path())).await.err().expect("in use");
     assert!(matches!(error, OpenError::Store(StoreError::InUse { .. })), "{error}");
     node.shutdown().await;
     drop(node);
     let other = NodeConfig { shards: Some(3), ..config(data.path()) };
-    let error = Node::open(other).err().expect("other shards").to_string();
+    let error = Node::open(other).await.err().expect("other shards").to_string();
     assert!(error.contains("8 shards") && error.contains("asks for 3"), "{error}");
 }
 
 #[tokio::test]
 async fn scans_merge_all_shards_in_key_order_and_resume_where_they_ended() {
-    let node = memory();
+    let node = memory().await;
     let table = node.create_table("t", TableOptions::default()).await.expect("creates");
     let writes = (0..250).map(|n| table.put(key(format!("{n:03}")), key("v"))).collect();
     assert!(node.write_many(&table, writes).await.iter().all(Result::is_ok));
@@ -108,7 +108,7 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
         let swap = table.compare_and_set(key("k"), from.map(key), Some(key(to)));
         (table, swap)
     };
-    let node = Node::open(config(data.path())).expect("opens");
+    let node = Node::open(config(data.path())).await.expect("opens");
     node.create_table("t", TableOptions::default()).await.expect("creates");
     let (table, first) = swap(&node, None, "1");
     let reply = node.write(&table, first.clone(), id).await;
@@ -117,7 +117,7 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
     node.shutdown().await;
     drop(node);
 
-    let node = Node::open(config(data.path())).expect("opens again");
+    let node = Node::open(config(data.path())).await.expect("opens again");
     let (table, second) = swap(&node, Some("1"), "2");
     node.write(&table, second, None).await.expect("writes");
     assert_eq!(node.write(&table, first.clone(), id).await, reply, "the first reply");
@@ -128,7 +128,7 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
 
 #[tokio::test]
 async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
-    let node = memory();
+    let node = memory().await;
     let options =
         TableOptions { partition: "before:/".parse().expect("a rule"), ..TableOptions::default() };
     let table = node.create_table("t", options).await.expect("creates");
@@ -152,7 +152,7 @@ async fn a_batch_is_atomic_and_its_guards_hold_for_all_of_it() {
 
 #[tokio::test]
 async fn server_stamped_versions_never_collide() {
-    let node = memory();
+    let node = memory().await;
     let table = versioned(&node, "prices").await;
     let writes = (0..500).map(|n| table.put(key("k"), key(n.to_string()))).collect();
     let replies = node.write_many(&table, writes).await;
@@ -166,7 +166,7 @@ async fn server_stamped_versions_never_collide() {
 
 #[tokio::test]
 async fn in_a_table_whose_versions_expire_those_that_say_absent_expire_too() {
-    let node = memory();
+    let node = memory().await;
     let options = TableOptions {
         kind: TableKind::Versioned,
         ttl: Some(Duration::from_secs(60)),
@@ -191,7 +191,7 @@ async fn in_a_table_whose_versions_expire_those_that_say_absent_expire_too() {
 
 #[tokio::test]
 async fn what_a_kind_of_table_lacks_is_refused_by_name() {
-    let node = memory();
+    let node = memory().await;
     let plain = node.create_table("plain", TableOptions::default()).await.expect("creates");
     let versioned = versioned(&node, "versioned").await;
     let kind: TableKind = "monoid:count".parse().expect("a kind");
@@ -217,7 +217,7 @@ async fn what_a_kind_of_table_lacks_is_refused_by_name() {
 #[tokio::test]
 async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     let data = tempfile::tempdir().expect("a directory");
-    let node = Node::open(config(data.path())).expect("opens");
+    let node = Node::open(config(data.path())).await.expect("opens");
     let old = node.create_table("t", TableOptions::default()).await.expect("creates");
     node.write(&old, old.put(key("k"), key("v")), None).await.expect("writes");
     node.drop_table("t").await.expect("drops");
@@ -234,7 +234,7 @@ async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
 
 #[tokio::test]
 async fn strings_are_applied_in_the_order_in_which_they_were_queued() {
-    let node = memory();
+    let node = memory().await;
     let first = node.write_strings(vec![
         set("a", "1"),
         StringWrite::Increment { key: key("a"), by: 1 },
@@ -256,7 +256,7 @@ async fn strings_are_applied_in_the_order_in_which_they_were_queued() {
 
 #[tokio::test]
 async fn every_key_comes_up_as_a_random_one() {
-    let node = memory();
+    let node = memory().await;
     assert_eq!(node.random_key(node.redis_table()).await, Ok(None));
     let names: Vec<String> = (0..10).map(|n| format!("key:{n}")).collect();
     let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
@@ -270,12 +270,12 @@ async fn every_key_comes_up_as_a_random_one() {
 #[tokio::test]
 async fn a_node_without_room_takes_no_writes_but_deletes_and_says_why() {
     let data = tempfile::tempdir().expect("a directory");
-    let node = Node::open(config(data.path())).expect("opens");
+    let node = Node::open(config(data.path())).await.expect("opens");
     let _ = node.write_strings(vec![set("k", "v")]).await;
     node.shutdown().await;
     drop(node);
     let full = NodeConfig { disk_reserve_bytes: u64::MAX, ..config(data.path()) };
-    let node = Node::open(full).expect("opens");
+    let node = Node::open(full).await.expect("opens");
     let replies = node.write_strings(vec![set("k", "w")]).await;
     assert!(matches!(&replies[0], Err(RequestError::ReadOnly { .. })), "{replies:?}");
     assert!(!node.is_ready());
@@ -288,7 +288,7 @@ async fn a_node_without_room_takes_no_writes_but_deletes_and_says_why() {
 #[tokio::test]
 async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     let data = tempfile::tempdir().expect("a directory");
-    let node = Node::open(config(data.path())).expect("opens");
+    let node = Node::open(config(data.path())).await.expect("opens");
     let names: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
     let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
     node.shutdown().await;
@@ -304,7 +304,7 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     bytes[..middle].iter_mut().for_each(|byte| *byte ^= 0x5a);
     std::fs::write(&file, bytes).expect("writes");
 
-    let node = Node::open(config(data.path())).expect("opens in spite of it");
+    let node = Node::open(config(data.path())).await.expect("opens in spite of it");
     let mut served = 0;
     for name in &names {
         match node.get(node.redis_table(), name.as_bytes()).await {
@@ -324,7 +324,7 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
 async fn a_node_that_acknowledges_early_still_syncs_in_time() {
     let data = tempfile::tempdir().expect("a directory");
     let fsync = FsyncPolicy::Interval(Duration::from_millis(5));
-    let node = Node::open(NodeConfig { fsync, ..config(data.path()) }).expect("opens");
+    let node = Node::open(NodeConfig { fsync, ..config(data.path()) }).await.expect("opens");
     let _ = node.write_strings(vec![set("k", "v")]).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while node.metrics().fsyncs == 0 {

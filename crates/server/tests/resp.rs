@@ -29,7 +29,7 @@ impl Fixture {
     }
 
     async fn with(choose: impl FnOnce(&mut Config)) -> Result<Self> {
-        let node = Node::open(NodeConfig::in_memory())?;
+        let node = Node::open(NodeConfig::in_memory()).await?;
         let mut config = Config::new(([127, 0, 0, 1], 0).into());
         choose(&mut config);
         let server = Server::bind(node.clone(), config).await?;

@@ -15,6 +15,8 @@ pub enum Durability {
     Synced,
     /// When it would survive the end of the process, but not a loss of power.
     Buffered,
+    /// stub
+    Volatile,
 }
 
 /// A half-open range of raw keys.
@@ -112,6 +114,15 @@ pub trait ShardEngine: Reader + Send + Sync {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError>;
 
+    /// stub
+    fn flush(&self) -> Result<(), StoreError>;
+    /// stub
+    fn get_durable(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+    /// stub
+    fn export(&self, _into: &std::path::Path) -> Result<(), StoreError> {
+        unimplemented!()
+    }
+
     /// The shard's present state, held fixed for as long as the snapshot lives.
     fn snapshot(&self) -> Box<dyn Reader + Send + '_>;
 
@@ -151,6 +162,14 @@ pub trait Engine: Send + Sync + 'static {
     /// [`StoreError::Io`] or [`StoreError::DiskFull`].
     fn open_shard(&self, shard: ShardId) -> Result<Arc<dyn ShardEngine>, StoreError>;
 
+    /// stub
+    fn import_shard(
+        &self,
+        _shard: ShardId,
+        _from: &std::path::Path,
+    ) -> Result<Arc<dyn ShardEngine>, StoreError> {
+        unimplemented!()
+    }
     /// The shards that are there, in order.
     fn shards(&self) -> Vec<ShardId>;
 

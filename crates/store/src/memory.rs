@@ -155,6 +155,12 @@ impl ShardEngine for MemoryShard {
         Ok(self.get(key)?.map_or(Lookup::Absent, Lookup::Found))
     }
 
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn get_durable(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.get(key)
+    }
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {
         Box::new(MemorySnapshot(self.state()))
     }

@@ -41,7 +41,7 @@ impl InProcess {
         let path = path.context("no data directory")?;
         let mut config = NodeConfig::new(path);
         config.fsync = fsync;
-        let node = tokio::task::spawn_blocking(move || Node::open(config)).await??;
+        let node = Node::open(config).await?;
         Ok(Self { node, _scratch: scratch })
     }
 

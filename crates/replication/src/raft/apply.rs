@@ -216,10 +216,12 @@ impl RaftStateMachine<GroupConfig> for ShardState {
         Ok((self.position.as_ref().map(|position| position.log_id), self.membership()))
     }
 
-    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    async fn apply<S>(&mut self, entries: S) -> io::Result<()>
     where
         S: Stream<Item = io::Result<EntryResponder<GroupConfig>>> + Unpin + Send,
     {
+        // A batch may have met the end already.
+        let mut entries = entries.fuse();
         loop {
             let batch = match self.gather(&mut entries).await {
                 Ok(Some(batch)) => batch,

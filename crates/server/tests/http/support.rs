@@ -39,8 +39,7 @@ impl Running {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
-        let opening = || Node::open(NodeConfig::in_memory()).expect("a node");
-        let node = tokio::task::spawn_blocking(opening).await.expect("a node");
+        let node = Node::open(NodeConfig::in_memory()).await.expect("a node");
         let config = change(Config::new(SocketAddr::from(([127, 0, 0, 1], 0))));
         let server = Server::bind(node.clone(), config).await.expect("a free port");
         let address = server.local_addr();

@@ -246,6 +246,7 @@ impl Engine for RocksEngine {
         let filled = self.fill(batches, &shards)?;
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
+        options.disable_wal(durability == Durability::Volatile);
         self.append(&filled, &options)
     }
 

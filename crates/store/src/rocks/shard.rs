@@ -138,6 +138,17 @@ impl ShardEngine for RocksShard {
         }
     }
 
+    fn flush(&self) -> Result<(), StoreError> {
+        self.database.flush_cf(&self.family).map_err(|e| self.error(&e))
+    }
+    fn get_durable(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let mut o = ReadOptions::default();
+        o.set_read_tier(ReadTier::Persisted);
+        self.database
+            .get_pinned_cf_opt(&self.family, key, &o)
+            .map(|f| f.map(|v| Bytes::copy_from_slice(&v)))
+            .map_err(|e| self.error(&e))
+    }
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {
         Box::new(RocksSnapshot { shard: self, snapshot: self.database.snapshot() })
     }
