@@ -135,7 +135,12 @@ impl<L: LogSource> LogOpener<L> {
         let config = config.map_err(|error| OpenError::Timing { reason: error.to_string() })?;
         let machine = around.pool.open(Arc::clone(&around.machines), shard, replica).await?;
         let progress = Arc::new(Progress::default());
-        let exports = Arc::new(Exports::new(shard, replica, around.outgoing.clone()));
+        let exports = Arc::new(Exports::new(
+            shard,
+            replica,
+            around.outgoing.clone(),
+            around.timing.reply_timeout(),
+        ));
         let (clock, seen) = (Arc::clone(&around.clock), Arc::clone(&progress));
         let state = ShardState::open(machine, clock, seen, Arc::clone(&exports)).await?;
         let unreadable = |reason: String| OpenError::Log { reason };

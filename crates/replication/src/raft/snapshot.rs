@@ -159,20 +159,34 @@ pub(crate) struct Exports {
     shard: ShardId,
     replica: ReplicaId,
     root: PathBuf,
-    current: Mutex<Option<Arc<Export>>>,
+    /// How soon a broken transfer is tried again.
+    retry: Duration,
+    current: Mutex<Option<Offer>>,
     /// Numbers the folders.
     count: AtomicU64,
     /// The last entry that the log no longer has.
     purged: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Offer {
+    export: Arc<Export>,
+    taken: Instant,
+}
+
 impl Exports {
     /// No exports yet; their folders will lie in `root`.
-    pub(crate) const fn new(shard: ShardId, replica: ReplicaId, root: PathBuf) -> Self {
+    pub(crate) const fn new(
+        shard: ShardId,
+        replica: ReplicaId,
+        root: PathBuf,
+        retry: Duration,
+    ) -> Self {
         Self {
             shard,
             replica,
             root,
+            retry,
             current: Mutex::new(None),
             count: AtomicU64::new(0),
             purged: AtomicU64::new(0),
@@ -192,16 +206,18 @@ impl Exports {
         self.purged.fetch_max(index, Ordering::AcqRel);
     }
 
-    /// The index after which a replica that gets the present export needs the log. Exports
-    /// that are no longer offered are dropped here.
+    /// The index after which a replica that is getting an export needs the log. An export
+    /// that is offered no longer is dropped here.
     pub(crate) fn floor(&self) -> Option<u64> {
         let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|export| {
-            export.made.elapsed() > EXPORT_KEPT && Arc::strong_count(export) == 1
-        }) {
+        let offer = current.as_ref()?;
+        let is_on_its_way =
+            Arc::strong_count(&offer.export) > 1 || offer.taken.elapsed() < self.retry;
+        let floor = is_on_its_way.then_some(offer.export.index);
+        if floor.is_none() && offer.export.made.elapsed() > EXPORT_KEPT {
             *current = None;
         }
-        current.as_ref().map(|export| export.index)
+        floor
     }
 
     /// The files of the shard: those offered already if the log continues after them.
@@ -209,19 +225,24 @@ impl Exports {
         &self,
         machine: &MachineHandle,
     ) -> Result<SnapshotOf<GroupConfig, ShardSnapshot>, ApplyError> {
-        let purged = self.purged.load(Ordering::Acquire);
-        let kept = self
-            .current
-            .lock()
-            .clone()
-            .filter(|export| export.made.elapsed() <= EXPORT_KEPT && export.index >= purged);
-        let export = match kept {
+        let export = match self.offered() {
             Some(export) => export,
             None => self.export(machine).await?,
         };
         let position = Position::decode(export.position.clone()).map_err(unreadable)?;
         let meta = meta_of(&position);
         Ok(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Exported(export) })
+    }
+
+    fn offered(&self) -> Option<Arc<Export>> {
+        let purged = self.purged.load(Ordering::Acquire);
+        let mut current = self.current.lock();
+        let offer = current.as_mut()?;
+        let is_useful = offer.export.made.elapsed() <= EXPORT_KEPT && offer.export.index >= purged;
+        is_useful.then(|| {
+            offer.taken = Instant::now();
+            Arc::clone(&offer.export)
+        })
     }
 
     async fn export(&self, machine: &MachineHandle) -> Result<Arc<Export>, ApplyError> {
@@ -237,7 +258,7 @@ impl Exports {
                 Ok(Arc::new(Export { folder, position, index, made: Instant::now() }))
             })
             .await?;
-        *self.current.lock() = Some(Arc::clone(&export));
+        *self.current.lock() = Some(Offer { export: Arc::clone(&export), taken: Instant::now() });
         Ok(export)
     }
 }
