@@ -72,6 +72,13 @@ impl ShardState {
         Ok(state)
     }
 
+    /// Whether no entry of the group's log was ever applied.
+    pub(crate) fn is_untouched(&self) -> bool {
+        // Term 0 is that of a bootstrapped position.
+        let term = |position: &Position| position.log_id.committed_leader_id().term;
+        self.position.as_ref().is_none_or(|position| term(position) == 0)
+    }
+
     /// Takes a position as applied.
     fn take(&mut self, position: Position) {
         self.clock.advance_past(position.stamp);

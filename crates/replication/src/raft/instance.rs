@@ -147,7 +147,8 @@ impl<L: LogSource> LogOpener<L> {
         let opened = self.logs.open(shard, replica).await;
         let mut log = opened.map_err(|error| unreadable(error.to_string()))?;
         let held = log.get_log_state().await.map_err(|error| unreadable(error.to_string()))?;
-        let was = if held.last_log_id.is_some() { LogAtStart::Filled } else { LogAtStart::Empty };
+        let is_empty = held.last_log_id.is_none() && state.is_untouched();
+        let was = if is_empty { LogAtStart::Empty } else { LogAtStart::Filled };
         let links = Links {
             transport: Arc::clone(&around.transport),
             shard,

@@ -7,7 +7,7 @@ use breccia_types::NodeId;
 
 use super::support::{Cluster, assert_once, timing, wait_for};
 use crate::consensus::ShardConsensus;
-use crate::raft::{ReadMode, Role};
+use crate::raft::ReadMode;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_leader_dies_another_writes_within_the_bound_and_nothing_is_lost() {
