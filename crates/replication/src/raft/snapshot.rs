@@ -120,24 +120,30 @@ pub(crate) fn meta_of(position: &Position) -> SnapshotMetaOf<GroupConfig> {
     }
 }
 
-/// Builds virtual snapshots.
-pub(crate) struct SnapshotBuilder {
-    machine: MachineHandle,
-    progress: Arc<Progress>,
-}
+/// A virtual snapshot: what a flush of the shard found.
+pub(crate) struct SnapshotBuilder(Result<SnapshotMetaOf<GroupConfig>, ApplyError>);
 
 impl SnapshotBuilder {
-    pub(crate) const fn new(machine: MachineHandle, progress: Arc<Progress>) -> Self {
-        Self { machine, progress }
+    /// Flushes the shard.
+    pub(crate) async fn flush(machine: &MachineHandle, progress: &Progress) -> Self {
+        let flushed = machine.with(|machine| machine.durable_position()).await;
+        let position = flushed
+            .and_then(|encoded| encoded.map(Position::decode).transpose().map_err(unreadable));
+        Self(position.map(|position| match position {
+            Some(position) => {
+                progress.on_durable(position.log_id.index());
+                meta_of(&position)
+            }
+            None => SnapshotMetaOf::<GroupConfig>::default(),
+        }))
     }
 
-    async fn build(&self) -> Result<SnapshotMetaOf<GroupConfig>, ApplyError> {
-        let Some(encoded) = self.machine.with(|machine| machine.durable_position()).await? else {
-            return Ok(SnapshotMetaOf::<GroupConfig>::default());
-        };
-        let position = Position::decode(encoded).map_err(unreadable)?;
-        self.progress.on_durable(position.log_id.index());
-        Ok(meta_of(&position))
+    /// Why the shard could not be flushed for now, if it only lacks room.
+    pub(crate) const fn no_room(&self) -> Option<&String> {
+        match &self.0 {
+            Err(ApplyError::ReadOnly { reason }) => Some(reason),
+            _ => None,
+        }
     }
 }
 
@@ -145,10 +151,7 @@ impl RaftSnapshotBuilder<GroupConfig> for SnapshotBuilder {
     type SnapshotData = ShardSnapshot;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<GroupConfig, ShardSnapshot>> {
-        let meta = self.build().await.map_err(|error| {
-            self.progress.on_failed(error.clone());
-            io::Error::other(error)
-        })?;
+        let meta = self.0.clone().map_err(io::Error::other)?;
         Ok(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Virtual })
     }
 }
