@@ -72,6 +72,13 @@ impl ShardState {
         Ok(state)
     }
 
+    /// Whether no entry of the group's log was ever applied.
+    pub(crate) fn is_untouched(&self) -> bool {
+        // Term 0 is that of a bootstrapped position.
+        let term = |position: &Position| position.log_id.committed_leader_id().term;
+        self.position.as_ref().is_none_or(|position| term(position) == 0)
+    }
+
     /// Takes a position as applied.
     fn take(&mut self, position: Position) {
         self.clock.advance_past(position.stamp);
@@ -156,8 +163,15 @@ impl ShardState {
             let reason = "a snapshot without files was to be installed".to_owned();
             return Err(ApplyError::Quarantined { reason });
         };
-        let (folder, position) = (incoming.folder().to_owned(), incoming.position().clone());
-        self.machine.with(move |machine| machine.install(&folder, &position)).await?;
+        loop {
+            let (folder, position) = (incoming.folder().to_owned(), incoming.position().clone());
+            let installing = self.machine.with(move |machine| machine.install(&folder, &position));
+            match installing.await {
+                Err(ApplyError::ReadOnly { reason }) => self.wait_for_room(reason).await?,
+                result => break result?,
+            }
+        }
+        self.progress.on_room();
         let installed = read_position(&self.machine).await?;
         match installed {
             Some(installed) if installed.encode() == *incoming.position() => {
@@ -235,8 +249,19 @@ impl RaftStateMachine<GroupConfig> for ShardState {
         }
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        let builder = self.get_snapshot_builder().await;
+        match builder.no_room() {
+            Some(reason) if !force => {
+                tracing::warn!(shard = %self.exports.shard(), %reason, "the log cannot be cut");
+                None
+            }
+            _ => Some(builder),
+        }
+    }
+
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::new(self.machine.clone(), Arc::clone(&self.progress))
+        SnapshotBuilder::flush(&self.machine, &self.progress).await
     }
 
     async fn install_snapshot(
@@ -260,7 +285,16 @@ impl RaftStateMachine<GroupConfig> for ShardState {
                 snapshot: ShardSnapshot::Virtual,
             }));
         }
-        let exported = self.exports.get(&self.machine).await;
-        exported.map(Some).map_err(|error| self.fail(&error))
+        match self.exports.get(&self.machine).await {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(error @ ApplyError::Quarantined { .. }) => Err(self.fail(&error)),
+            Err(error) => {
+                // The replica itself is well. A snapshot without files is not sent, and after
+                // a pause another is asked for.
+                tracing::warn!(shard = %self.exports.shard(), %error, "the shard is not exported");
+                let meta = meta_of(position);
+                Ok(Some(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Virtual }))
+            }
+        }
     }
 }

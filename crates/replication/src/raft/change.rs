@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::instance::Instance;
 use super::shared::{Shared, hint_of};
-use super::status::{MembersVersion, members_of};
+use super::status::{MembersVersion, members_of, since_heard};
 use super::types::GroupConfig;
 use crate::consensus::LeaderHint;
 
@@ -87,6 +87,12 @@ pub enum ChangeError {
         /// How many entries it lacks.
         lag: u64,
     },
+    /// The replica has not answered of late.
+    #[error("{replica} does not answer")]
+    Silent {
+        /// Which.
+        replica: ReplicaId,
+    },
     /// The leader cannot leave its group: hand the leadership over first.
     #[error("the leader cannot leave the shard")]
     LeaderMustMove,
@@ -113,7 +119,7 @@ pub(crate) async fn change_replicas(
     let _changing = shared.changing.try_lock().map_err(|_| ChangeError::InProgress)?;
     let instance = shared.instance().ok_or(ChangeError::NotLeader { leader: None })?;
     let metrics = instance.metrics();
-    let (members, retain) = plan(&metrics, change)?;
+    let (members, retain) = plan(shared, &metrics, change)?;
     let precondition =
         Precondition::LastMembershipLogId { last_membership_log_id: expected.log_id };
     let changing = instance.raft.change_membership_if(members, retain, [precondition]);
@@ -126,7 +132,11 @@ pub(crate) async fn change_replicas(
 }
 
 /// Decides what openraft is asked for, and whether voters that leave become learners.
-fn plan(metrics: &Metrics, change: ReplicaChange) -> Result<(Change, bool), ChangeError> {
+fn plan(
+    shared: &Shared,
+    metrics: &Metrics,
+    change: ReplicaChange,
+) -> Result<(Change, bool), ChangeError> {
     if metrics.state != ServerState::Leader {
         return Err(ChangeError::NotLeader { leader: hint_of(metrics) });
     }
@@ -142,11 +152,11 @@ fn plan(metrics: &Metrics, change: ReplicaChange) -> Result<(Change, bool), Chan
             Ok((Change::AddNodes(BTreeMap::from([(replica, node)])), true))
         }
         ReplicaChange::Promote { replica } => {
-            caught_up(metrics, replica)?;
+            caught_up(shared, metrics, replica)?;
             Ok((Change::AddVoterIds(BTreeSet::from([replica])), true))
         }
         ReplicaChange::Replace { old, new } => {
-            caught_up(metrics, new)?;
+            caught_up(shared, metrics, new)?;
             removable(old)?;
             if !members.voters.contains_key(&old) {
                 return Err(ChangeError::NotA { replica: old, needed: "voter" });
@@ -170,12 +180,22 @@ fn plan(metrics: &Metrics, change: ReplicaChange) -> Result<(Change, bool), Chan
 }
 
 /// Whether a learner may become a voter.
-fn caught_up(metrics: &Metrics, replica: ReplicaId) -> Result<(), ChangeError> {
+fn caught_up(shared: &Shared, metrics: &Metrics, replica: ReplicaId) -> Result<(), ChangeError> {
     let members = members_of(&metrics.membership_config);
     if !members.learners.contains_key(&replica) {
         return Err(ChangeError::NotA { replica, needed: "learner" });
     }
+    answers(shared, metrics, replica)?;
     within(metrics, replica, PROMOTE_LAG_MAX)
+}
+
+/// Whether a replica was heard of late.
+fn answers(shared: &Shared, metrics: &Metrics, replica: ReplicaId) -> Result<(), ChangeError> {
+    let heard = since_heard(metrics, replica);
+    match heard.is_some_and(|since| since < shared.timing.election_timeout_max) {
+        true => Ok(()),
+        false => Err(ChangeError::Silent { replica }),
+    }
 }
 
 fn within(metrics: &Metrics, replica: ReplicaId, lag_max: u64) -> Result<(), ChangeError> {
@@ -237,6 +257,7 @@ pub(crate) async fn transfer_leader(shared: &Shared, to: ReplicaId) -> Result<()
     if !members_of(&metrics.membership_config).voters.contains_key(&to) {
         return Err(ChangeError::NotA { replica: to, needed: "voter" });
     }
+    answers(shared, &metrics, to)?;
     within(&metrics, to, TRANSFER_LAG_MAX)?;
     let stopped = |reason: String| ChangeError::Unknown { reason };
     let asked = instance.raft.trigger().transfer_leader(to).await;

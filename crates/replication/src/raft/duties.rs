@@ -1,6 +1,7 @@
 //! What is to be done for a running replica from time to time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use breccia_types::ReplicaId;
 use openraft::{RaftMetrics, ServerState};
@@ -10,6 +11,7 @@ use super::change;
 use super::compaction::Compaction;
 use super::instance::Instance;
 use super::shared::{GroupHealth, Shared};
+use super::status::since_heard;
 use super::types::GroupConfig;
 
 type Metrics = RaftMetrics<GroupConfig>;
@@ -62,7 +64,7 @@ impl Duties {
         }
         self.stall.moved = Some(Instant::now());
         let shard = self.shared.shard;
-        let Some(target) = best_successor(metrics) else {
+        let Some(target) = best_successor(metrics, pause) else {
             return tracing::error!(%shard, "the leader does not apply, and no other could lead");
         };
         tracing::warn!(%shard, to = %target, "the leader does not apply: it hands over");
@@ -85,13 +87,14 @@ impl StallWatch {
     }
 }
 
-/// The other voter whose log reaches furthest.
-fn best_successor(metrics: &Metrics) -> Option<ReplicaId> {
+/// The other voter whose log reaches furthest, of those that answered of late.
+fn best_successor(metrics: &Metrics, late: Duration) -> Option<ReplicaId> {
     let membership = metrics.membership_config.membership();
     let replication = metrics.replication.as_ref()?;
     membership
         .voter_ids()
         .filter(|voter| *voter != metrics.id)
+        .filter(|voter| since_heard(metrics, *voter).is_some_and(|since| since < late))
         .filter_map(|voter| Some(((*replication.get(&voter)?)?.index(), voter)))
         .max()
         .map(|(_, voter)| voter)

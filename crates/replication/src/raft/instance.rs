@@ -21,7 +21,7 @@ use super::guard::{LogAtStart, RestartGuard};
 use super::log::{GroupLog, SharedLog};
 use super::machine::MachineSource;
 use super::network::Links;
-use super::pool::ApplyPool;
+use super::pool::{ApplyPool, MachineHandle};
 use super::progress::Progress;
 use super::snapshot::Exports;
 use super::timing::Timing;
@@ -134,6 +134,7 @@ pub(crate) struct Instance {
     pub(crate) progress: Arc<Progress>,
     pub(crate) exports: Arc<Exports>,
     pub(crate) guard: RestartGuard,
+    machine: MachineHandle,
     started: Instant,
     /// When a leader was last heard, in microseconds after the start; 0 is never.
     contact: AtomicU64,
@@ -150,14 +151,20 @@ impl<L: LogSource> LogOpener<L> {
         let config = config.map_err(|error| OpenError::Timing { reason: error.to_string() })?;
         let machine = around.pool.open(Arc::clone(&around.machines), shard, replica).await?;
         let progress = Arc::new(Progress::default());
-        let exports = Arc::new(Exports::new(shard, replica, around.outgoing.clone()));
+        let exports = Arc::new(Exports::new(
+            shard,
+            replica,
+            around.outgoing.clone(),
+            around.timing.reply_timeout(),
+        ));
         let (clock, seen) = (Arc::clone(&around.clock), Arc::clone(&progress));
-        let state = ShardState::open(machine, clock, seen, Arc::clone(&exports)).await?;
+        let state = ShardState::open(machine.clone(), clock, seen, Arc::clone(&exports)).await?;
         let unreadable = |reason: String| OpenError::Log { reason };
         let opened = self.logs.open(shard, replica).await;
         let mut log = opened.map_err(|error| unreadable(error.to_string()))?;
         let held = log.get_log_state().await.map_err(|error| unreadable(error.to_string()))?;
-        let was = if held.last_log_id.is_some() { LogAtStart::Filled } else { LogAtStart::Empty };
+        let is_empty = held.last_log_id.is_none() && state.is_untouched();
+        let was = if is_empty { LogAtStart::Empty } else { LogAtStart::Filled };
         let links = Links {
             transport: Arc::clone(&around.transport),
             shard,
@@ -174,7 +181,7 @@ impl<L: LogSource> LogOpener<L> {
         progress.on_started();
         raft.run();
         let (started, contact) = (Instant::now(), AtomicU64::new(0));
-        Ok(Instance { raft, progress, exports, guard, started, contact })
+        Ok(Instance { raft, progress, exports, guard, machine, started, contact })
     }
 }
 
@@ -212,12 +219,13 @@ impl Instance {
         (micros > 0).then(|| self.started.elapsed().saturating_sub(at))
     }
 
-    /// Ends the replica.
+    /// Ends the replica. Waits for a machine that is busy.
     pub(crate) async fn close(&self) {
         self.progress.on_closing();
         self.exports.forget();
         if self.raft.shutdown().await.is_err() {
             tracing::warn!("a replica ended with a panic");
         }
+        self.machine.retire().await;
     }
 }

@@ -49,7 +49,8 @@ pub trait ReplicaMachine: Send + 'static {
     /// folders in it. Returns its position.
     ///
     /// # Errors
-    /// [`ApplyError`]; the folder is then removed by the caller.
+    /// [`ApplyError`]; the folder is then removed by the caller. The replica goes on, except
+    /// after [`ApplyError::Quarantined`].
     fn export(&mut self, into: &Path) -> Result<Bytes, ApplyError>;
 
     /// Replaces everything by what [`ReplicaMachine::export`] wrote elsewhere. When this
@@ -57,7 +58,8 @@ pub trait ReplicaMachine: Send + 'static {
     /// new, never a part. The files may be moved away.
     ///
     /// # Errors
-    /// [`ApplyError`]; the old data is then still there.
+    /// [`ApplyError`]; the old data is then still there. After [`ApplyError::ReadOnly`] the
+    /// files must be, too: the same call comes again a little later.
     fn install(&mut self, from: &Path, position: &Bytes) -> Result<(), ApplyError>;
 }
 
@@ -149,6 +151,14 @@ mod tests {
         assert_eq!(voters, [replica]);
         assert_eq!(position.membership.membership().get_node(&replica), Some(&node));
         assert_eq!(position.encode(), encoded);
+    }
+
+    #[test]
+    fn the_position_of_a_replica_that_knows_no_membership_yet_comes_back() {
+        let log_id = LogId::new(LeaderId::new(2, ReplicaId::new(1)), 9);
+        let membership = StoredMembership::default();
+        let position = Position { log_id, membership, stamp: Timestamp::from_micros(-1) };
+        assert_eq!(Position::decode(position.encode()), Ok(position));
     }
 
     #[test]

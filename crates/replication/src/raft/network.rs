@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_transport::{Call, Duplex, Lane, Method, Open, Transport, TransportError};
-use breccia_types::wire::{DecodeError, Writer};
+use breccia_types::wire::Writer;
 use breccia_types::{NodeId, ReplicaId, ShardId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -151,7 +151,7 @@ impl Link {
     }
 }
 
-pub(crate) fn unreadable(error: &DecodeError) -> RpcError {
+pub(crate) fn unreadable<E: std::error::Error + 'static>(error: &E) -> RpcError {
     Unreachable::new(error).into()
 }
 

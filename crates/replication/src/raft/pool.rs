@@ -52,7 +52,7 @@ impl ApplyPool {
         let at = usize::try_from(shard.get()).unwrap_or(0) % self.threads.len();
         let jobs = self.threads.get(at).ok_or_else(lost)?.clone();
         let machine = run(&jobs, move || source.open(shard, replica)).await??;
-        Ok(MachineHandle { jobs, machine: Arc::new(Mutex::new(machine)) })
+        Ok(MachineHandle { jobs, machine: Arc::new(Mutex::new(Some(machine))) })
     }
 }
 
@@ -60,8 +60,8 @@ impl ApplyPool {
 #[derive(Clone)]
 pub(crate) struct MachineHandle {
     jobs: mpsc::Sender<Job>,
-    /// Only ever locked on that thread, so never contended.
-    machine: Arc<Mutex<Box<dyn ReplicaMachine>>>,
+    /// Only ever locked on that thread, so never contended. Empty once it is retired.
+    machine: Arc<Mutex<Option<Box<dyn ReplicaMachine>>>>,
 }
 
 impl MachineHandle {
@@ -71,7 +71,19 @@ impl MachineHandle {
         job: impl FnOnce(&mut dyn ReplicaMachine) -> Result<T, ApplyError> + Send + 'static,
     ) -> Result<T, ApplyError> {
         let machine = Arc::clone(&self.machine);
-        run(&self.jobs, move || job(machine.lock().as_mut())).await?
+        let job = move || match machine.lock().as_mut() {
+            Some(machine) => job(machine.as_mut()),
+            None => Err(ApplyError::Quarantined { reason: "the replica is closed".to_owned() }),
+        };
+        run(&self.jobs, job).await?
+    }
+
+    /// Drops the machine, after all jobs that were given before. When this returns, nothing
+    /// that is still left of the replica's run can touch its data, and it may be opened again.
+    pub(crate) async fn retire(&self) {
+        let machine = Arc::clone(&self.machine);
+        // A panic while it is dropped leaves it dropped.
+        let _ = run(&self.jobs, move || drop(machine.lock().take())).await;
     }
 }
 

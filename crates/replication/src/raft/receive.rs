@@ -68,8 +68,7 @@ impl Receiver {
         let permits =
             (self.traffic.start_receiving(), Arc::clone(&hosted.arriving).try_acquire_owned().ok());
         let (Some(_permit), Some(_arriving)) = permits else {
-            // The sender hears that the stream is gone, pauses, and comes again.
-            return tracing::debug!(refused = %Refused::TooManySnapshots);
+            return transfer::refuse(Refused::TooManySnapshots, &duplex).await;
         };
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{number}", envelope.shard, envelope.to);
@@ -111,7 +110,12 @@ impl Handler for ReceiverHandler {
                     receiver.receive_snapshot(hosted, envelope, duplex).await;
                 }
                 (Ok(_), Method(number)) => tracing::warn!(number, "no such stream"),
-                (Err(refused), _) => tracing::debug!(%refused, "a stream was refused"),
+                (Err(refused), wire::SNAPSHOT) => transfer::refuse(refused, &duplex).await,
+                (Err(refused), _) => {
+                    let reply = wire::encoded(|to| wire::put_not_appended(to, refused));
+                    // If the sender is gone, it has no use for a reason.
+                    let _ = duplex.sender.send(reply).await;
+                }
             }
         })
     }

@@ -68,6 +68,9 @@ impl Replicas {
 
     /// No replica yet, over a source of logs.
     pub(crate) fn over(logs: impl LogSource, config: ReplicasConfig) -> Result<Self, OpenError> {
+        if let Err(error) = config.timing.to_config(ShardId::default()) {
+            return Err(OpenError::Timing { reason: error.to_string() });
+        }
         let folder = |error: std::io::Error| OpenError::Folder { reason: error.to_string() };
         let outgoing = emptied(&config.snapshots, "outgoing").map_err(folder)?;
         let incoming = emptied(&config.snapshots, "incoming").map_err(folder)?;

@@ -120,24 +120,30 @@ pub(crate) fn meta_of(position: &Position) -> SnapshotMetaOf<GroupConfig> {
     }
 }
 
-/// Builds virtual snapshots.
-pub(crate) struct SnapshotBuilder {
-    machine: MachineHandle,
-    progress: Arc<Progress>,
-}
+/// A virtual snapshot: what a flush of the shard found.
+pub(crate) struct SnapshotBuilder(Result<SnapshotMetaOf<GroupConfig>, ApplyError>);
 
 impl SnapshotBuilder {
-    pub(crate) const fn new(machine: MachineHandle, progress: Arc<Progress>) -> Self {
-        Self { machine, progress }
+    /// Flushes the shard.
+    pub(crate) async fn flush(machine: &MachineHandle, progress: &Progress) -> Self {
+        let flushed = machine.with(|machine| machine.durable_position()).await;
+        let position = flushed
+            .and_then(|encoded| encoded.map(Position::decode).transpose().map_err(unreadable));
+        Self(position.map(|position| match position {
+            Some(position) => {
+                progress.on_durable(position.log_id.index());
+                meta_of(&position)
+            }
+            None => SnapshotMetaOf::<GroupConfig>::default(),
+        }))
     }
 
-    async fn build(&self) -> Result<SnapshotMetaOf<GroupConfig>, ApplyError> {
-        let Some(encoded) = self.machine.with(|machine| machine.durable_position()).await? else {
-            return Ok(SnapshotMetaOf::<GroupConfig>::default());
-        };
-        let position = Position::decode(encoded).map_err(unreadable)?;
-        self.progress.on_durable(position.log_id.index());
-        Ok(meta_of(&position))
+    /// Why the shard could not be flushed for now, if it only lacks room.
+    pub(crate) const fn no_room(&self) -> Option<&String> {
+        match &self.0 {
+            Err(ApplyError::ReadOnly { reason }) => Some(reason),
+            _ => None,
+        }
     }
 }
 
@@ -145,10 +151,7 @@ impl RaftSnapshotBuilder<GroupConfig> for SnapshotBuilder {
     type SnapshotData = ShardSnapshot;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<GroupConfig, ShardSnapshot>> {
-        let meta = self.build().await.map_err(|error| {
-            self.progress.on_failed(error.clone());
-            io::Error::other(error)
-        })?;
+        let meta = self.0.clone().map_err(io::Error::other)?;
         Ok(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Virtual })
     }
 }
@@ -159,20 +162,34 @@ pub(crate) struct Exports {
     shard: ShardId,
     replica: ReplicaId,
     root: PathBuf,
-    current: Mutex<Option<Arc<Export>>>,
+    /// How soon a broken transfer is tried again.
+    retry: Duration,
+    current: Mutex<Option<Offer>>,
     /// Numbers the folders.
     count: AtomicU64,
     /// The last entry that the log no longer has.
     purged: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Offer {
+    export: Arc<Export>,
+    taken: Instant,
+}
+
 impl Exports {
     /// No exports yet; their folders will lie in `root`.
-    pub(crate) const fn new(shard: ShardId, replica: ReplicaId, root: PathBuf) -> Self {
+    pub(crate) const fn new(
+        shard: ShardId,
+        replica: ReplicaId,
+        root: PathBuf,
+        retry: Duration,
+    ) -> Self {
         Self {
             shard,
             replica,
             root,
+            retry,
             current: Mutex::new(None),
             count: AtomicU64::new(0),
             purged: AtomicU64::new(0),
@@ -192,16 +209,18 @@ impl Exports {
         self.purged.fetch_max(index, Ordering::AcqRel);
     }
 
-    /// The index after which a replica that gets the present export needs the log. Exports
-    /// that are no longer offered are dropped here.
+    /// The index after which a replica that is getting an export needs the log. An export
+    /// that is offered no longer is dropped here.
     pub(crate) fn floor(&self) -> Option<u64> {
         let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|export| {
-            export.made.elapsed() > EXPORT_KEPT && Arc::strong_count(export) == 1
-        }) {
+        let offer = current.as_ref()?;
+        let is_on_its_way =
+            Arc::strong_count(&offer.export) > 1 || offer.taken.elapsed() < self.retry;
+        let floor = is_on_its_way.then_some(offer.export.index);
+        if floor.is_none() && offer.export.made.elapsed() > EXPORT_KEPT {
             *current = None;
         }
-        current.as_ref().map(|export| export.index)
+        floor
     }
 
     /// The files of the shard: those offered already if the log continues after them.
@@ -209,19 +228,24 @@ impl Exports {
         &self,
         machine: &MachineHandle,
     ) -> Result<SnapshotOf<GroupConfig, ShardSnapshot>, ApplyError> {
-        let purged = self.purged.load(Ordering::Acquire);
-        let kept = self
-            .current
-            .lock()
-            .clone()
-            .filter(|export| export.made.elapsed() <= EXPORT_KEPT && export.index >= purged);
-        let export = match kept {
+        let export = match self.offered() {
             Some(export) => export,
             None => self.export(machine).await?,
         };
         let position = Position::decode(export.position.clone()).map_err(unreadable)?;
         let meta = meta_of(&position);
         Ok(SnapshotOf::<GroupConfig, _> { meta, snapshot: ShardSnapshot::Exported(export) })
+    }
+
+    fn offered(&self) -> Option<Arc<Export>> {
+        let purged = self.purged.load(Ordering::Acquire);
+        let mut current = self.current.lock();
+        let offer = current.as_mut()?;
+        let is_useful = offer.export.made.elapsed() <= EXPORT_KEPT && offer.export.index >= purged;
+        is_useful.then(|| {
+            offer.taken = Instant::now();
+            Arc::clone(&offer.export)
+        })
     }
 
     async fn export(&self, machine: &MachineHandle) -> Result<Arc<Export>, ApplyError> {
@@ -237,7 +261,7 @@ impl Exports {
                 Ok(Arc::new(Export { folder, position, index, made: Instant::now() }))
             })
             .await?;
-        *self.current.lock() = Some(Arc::clone(&export));
+        *self.current.lock() = Some(Offer { export: Arc::clone(&export), taken: Instant::now() });
         Ok(export)
     }
 }

@@ -148,19 +148,24 @@ pub(crate) fn members_of(stored: &StoredMembership) -> Members {
 fn peers_of(metrics: &RaftMetrics<GroupConfig>) -> Vec<PeerStatus> {
     let Some(replication) = &metrics.replication else { return Vec::new() };
     let last = metrics.last_log_index.unwrap_or(0);
-    let heard = |replica: &ReplicaId| {
-        let acked = metrics.heartbeat.as_ref()?.get(replica)?.as_ref()?;
-        Some(acked.elapsed())
-    };
     let others = replication.iter().filter(|(replica, _)| **replica != metrics.id);
     others
         .map(|(replica, matched)| PeerStatus {
             replica: *replica,
             matched: matched.map(|log_id| LogIndex::new(log_id.index())),
             lag: last.saturating_sub(matched.map_or(0, |log_id| log_id.index())),
-            since_heard: heard(replica),
+            since_heard: since_heard(metrics, *replica),
         })
         .collect()
+}
+
+/// How long ago another replica last answered this one, its leader.
+pub(crate) fn since_heard(
+    metrics: &RaftMetrics<GroupConfig>,
+    replica: ReplicaId,
+) -> Option<Duration> {
+    let acked = metrics.heartbeat.as_ref()?.get(&replica)?.as_ref()?;
+    Some(acked.elapsed())
 }
 
 const fn role_of(state: ServerState) -> Role {

@@ -17,6 +17,8 @@ use super::shared::{GroupHealth, Shared};
 const FAILURES_MAX: usize = 5;
 /// How long a failure counts.
 const FAILURES_WINDOW: Duration = Duration::from_secs(600);
+/// How long a state machine may take to finish what it does when its replica is closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest pause before a failed replica is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -74,7 +76,15 @@ impl Supervisor {
         let ended = self.look_after(&instance).await;
         self.receiver.forget(self.shared.shard);
         self.shared.set_instance(None);
-        instance.close().await;
+        match ended {
+            Ended::Failed(_) => instance.close().await,
+            Ended::Closed => {
+                let closing = tokio::time::timeout(CLOSE_PATIENCE, instance.close());
+                if closing.await.is_err() {
+                    tracing::error!(shard = %self.shared.shard, "the state machine hangs");
+                }
+            }
+        }
         ended
     }
 

@@ -6,14 +6,14 @@
 //! ```text
 //! envelope    version u8 = 1 | shard varint | from replica varint | to replica varint
 //! append      vote | flag [prev log id] | flag [committed log id] | count, entries
-//! appended    0 | flag [matched]   1 | conflicting log id   2 | higher vote
+//! appended    0 | flag [matched]   1 | conflicting log id   2 | higher vote   3 | refusal
 //! vote        vote | flag [last log id] | flag: by transfer of leadership
 //! voted       vote | flag: granted | flag [last log id]
 //! transfer    vote | replica varint | flag [last log id]
 //! transferred 0   1 | length, reason of the refusal
 //! ```
 
-use breccia_transport::Method;
+use breccia_transport::{Method, Refusal};
 use breccia_types::wire::{DecodeError, Reader, Writer};
 use breccia_types::{ReplicaId, ShardId};
 use bytes::Bytes;
@@ -21,8 +21,10 @@ use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use thiserror::Error;
 
 use super::codec;
+use super::refusal::Refused;
 use super::types::{GroupConfig, LogId};
 
 const VERSION: u8 = 1;
@@ -117,15 +119,34 @@ pub(crate) fn put_appended(to: &mut Writer<'_>, result: &StreamAppendResult<Grou
     }
 }
 
-pub(crate) fn take_appended(
-    message: Bytes,
-) -> Result<StreamAppendResult<GroupConfig>, DecodeError> {
-    let mut from = Reader::new(message);
+/// Writes, in a stream, why nothing is appended.
+pub(crate) fn put_not_appended(to: &mut Writer<'_>, refused: Refused) {
+    to.put_u8(3);
+    to.put_array(&refused.to_refusal().0);
+}
+
+/// A reply that says nothing about the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum NoAnswer {
+    #[error("the reply cannot be read: {0}")]
+    Unreadable(#[from] DecodeError),
+    #[error(transparent)]
+    Refused(Refused),
+}
+
+pub(crate) fn take_appended(message: Bytes) -> Result<StreamAppendResult<GroupConfig>, NoAnswer> {
+    let mut from = Reader::new(message.clone());
     let result = match from.take_u8()? {
         0 => Ok(take_position(&mut from)?),
         1 => Err(StreamAppendError::Conflict(codec::take_log_id(&mut from)?)),
         2 => Err(StreamAppendError::HigherVote(codec::take_vote(&mut from)?)),
-        tag => return Err(DecodeError::UnknownTag { at: 0, field: "reply to append", tag }),
+        3 => {
+            let refusal = Refusal(message.slice(from.position()..));
+            return Err(NoAnswer::Refused(Refused::from_refusal(&refusal)?));
+        }
+        tag => {
+            return Err(DecodeError::UnknownTag { at: 0, field: "reply to append", tag }.into());
+        }
     };
     from.finish()?;
     Ok(result)

@@ -79,8 +79,11 @@ async fn stamps_grow_when_the_next_leaders_clock_is_behind() {
     let first = cluster.leader().await;
     let group = cluster.group(first).expect("a group");
     for next in [2, 3, 1] {
-        let group = cluster.group(cluster.leader().await).expect("a group");
-        group.transfer_leader(replica(next)).await.expect("a transfer");
+        wait_for("a transfer", async || {
+            let group = cluster.group(cluster.leader().await).expect("a group");
+            group.transfer_leader(replica(next)).await.is_ok()
+        })
+        .await;
         cluster.write(&format!("led by {next}")).await;
     }
     assert_eq!(group.group_status().members.voters.len(), 3);

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use breccia_transport::{Peer, duplex};
 use breccia_types::NodeId;
 
-use super::support::{Cluster, assert_once, wait_for};
+use super::support::{Cluster, SHARD, assert_once, replica, wait_for};
 use crate::consensus::ProposeError;
+use crate::raft::refusal::Refused;
+use crate::raft::wire::{self, Envelope, NoAnswer};
 use crate::raft::{GroupHealth, Role};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,4 +98,37 @@ async fn a_replica_without_room_waits_and_goes_on_when_there_is_some() {
     assert_eq!(cluster.status(full).map(|status| status.role), Some(Role::Follower));
     cluster.machines(full).set(|faults| faults.has_no_room = false);
     assert_eq!(cluster.agree(&[1, 2, 3]).await, ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_fails_again_and_again_is_given_up_and_named() {
+    let cluster = Cluster::with_voters(3).await;
+    let failing = cluster.leader().await % 3 + 1;
+    cluster.write("one").await;
+    wait_for("it is given up", async || {
+        cluster.machines(failing).set(|faults| faults.fails_apply = true);
+        cluster.write("more").await;
+        let health = cluster.status(failing).map(|status| status.health);
+        matches!(health, Some(GroupHealth::Quarantined { reason }) if reason.contains("broken"))
+    })
+    .await;
+    let refused = cluster.propose(failing, "refused").await;
+    assert!(matches!(refused, Err(ProposeError::Failed { .. })), "{refused:?}");
+    assert_eq!(cluster.status(failing).map(|status| status.role), Some(Role::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_for_another_replica_is_refused_by_name() {
+    let cluster = Cluster::start(1).await;
+    let handler = cluster.replicas(1).expect("a node").handler();
+    let peer = Peer { node: NodeId::new(7), incarnation: 1 };
+    let envelope = Envelope { shard: SHARD, from: replica(7), to: replica(2) };
+    let refused = handler.on_call(peer, wire::APPEND, envelope.enclose(|_| ())).await;
+    let reason = refused.map_err(|refusal| Refused::from_refusal(&refusal));
+    let not_hosted = Refused::NotHosted { shard: SHARD, replica: replica(2) };
+    assert_eq!(reason, Err(Ok(not_hosted)));
+    let (ours, mut sent, _) = duplex(1);
+    handler.on_open(peer, wire::APPEND_STREAM, envelope.enclose(|_| ()), ours).await;
+    let reply = sent.recv().await.expect("a reply");
+    assert_eq!(wire::take_appended(reply), Err(NoAnswer::Refused(not_hosted)));
 }

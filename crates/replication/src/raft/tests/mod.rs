@@ -6,4 +6,5 @@ mod agreement;
 mod failover;
 mod faults;
 mod membership;
+mod nemesis;
 mod snapshots;

@@ -15,7 +15,7 @@ mod receive;
 mod send;
 mod traffic;
 
-pub(crate) use receive::receive;
+pub(crate) use receive::{receive, refuse};
 pub(crate) use send::send;
 pub(crate) use traffic::Traffic;
 pub use traffic::TrafficLimits;

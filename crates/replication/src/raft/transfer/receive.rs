@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use super::manifest::{FileEntry, Frame, Manifest, Verdict};
 use crate::raft::instance::ShardRaft;
 use crate::raft::machine::Position;
+use crate::raft::refusal::Refused;
 use crate::raft::snapshot::{Folder, Incoming, ShardSnapshot, meta_of};
 use crate::raft::types::GroupConfig;
 
@@ -52,6 +53,12 @@ pub(crate) async fn receive(raft: &ShardRaft, folder: PathBuf, duplex: Duplex) {
     };
     // If the sender is gone, it starts again.
     let _ = sender.send(verdict.encode()).await;
+}
+
+/// Tells the sender why its snapshot is not taken.
+pub(crate) async fn refuse(refused: Refused, duplex: &Duplex) {
+    // If the sender is gone, it has no use for a reason.
+    let _ = duplex.sender.send(Verdict::Refused(refused.to_string()).encode()).await;
 }
 
 async fn receive_all(

@@ -18,8 +18,10 @@ use crate::raft::wire;
 
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How long the receiver may take for a window of chunks, or to install at the end.
+/// How long the receiver may take for a window of chunks.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to install what it has received.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Sends an export and waits until it is installed.
 pub(crate) async fn send(
@@ -39,8 +41,8 @@ pub(crate) async fn send(
         verdict = receiver.receive() => verdict,
         sent = send_all(link, &sender, export, manifest) => {
             sent?;
-            let waiting = tokio::time::timeout(PATIENCE, receiver.receive());
-            waiting.await.map_err(|_| link.timed_out(PATIENCE))?
+            let waiting = tokio::time::timeout(INSTALL_PATIENCE, receiver.receive());
+            waiting.await.map_err(|_| link.timed_out(INSTALL_PATIENCE))?
         }
     };
     match verdict {

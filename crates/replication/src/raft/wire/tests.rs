@@ -54,6 +54,9 @@ fn replies_come_back_and_no_prefix_of_them_does() {
             assert!(take_appended(message.slice(..end)).is_err());
         }
     }
+    let refused = Refused::NotHosted { shard: ShardId::new(3), replica: ReplicaId::new(4) };
+    let message = encoded(|to| put_not_appended(to, refused));
+    assert_eq!(take_appended(message), Err(NoAnswer::Refused(refused)));
     let message = encoded(|to| put_transferred(to, &Ok(())));
     assert_eq!(take_transferred(message), Ok(Ok(())));
     let response = VoteResponse::new(vote(), Some(log_id(4)), true);

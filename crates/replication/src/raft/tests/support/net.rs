@@ -176,7 +176,7 @@ impl Transport for NodeTransport {
             let serving = handler.on_open(peer, open.method, open.header, theirs);
             let lane = open.lane;
             tokio::spawn(async move {
-                let (lost_here, lost_there) = (to_me.clone(), to_them.clone());
+                let (here, there_too) = (to_me.downgrade(), to_them.downgrade());
                 let there = net.forward(from_me, to_them, lane);
                 let back = net.forward(from_them, to_me, lane);
                 let both = async {
@@ -186,8 +186,8 @@ impl Transport for NodeTransport {
                     () = both => {}
                     () = net.broken(me, to) => {
                         let lost = |node| Err(TransportError::Lost { node });
-                        let _ = lost_here.try_send(lost(to));
-                        let _ = lost_there.try_send(lost(me));
+                        here.upgrade().map(|here| here.try_send(lost(to)));
+                        there_too.upgrade().map(|there| there.try_send(lost(me)));
                     }
                 }
             });
