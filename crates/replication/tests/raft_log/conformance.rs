@@ -81,11 +81,7 @@ impl RaftSnapshotBuilder<GroupConfig> for Machine {
 
     async fn build_snapshot(&mut self) -> Result<Empty, io::Error> {
         let mut state = self.0.lock();
-        let meta = Meta {
-            last_log_id: state.applied,
-            last_membership: state.membership.clone(),
-            ..Meta::default()
-        };
+        let meta = Meta { last_log_id: state.applied, last_membership: state.membership.clone() };
         state.snapshot = Some(meta.clone());
         Ok(Snapshot { meta, snapshot: () })
     }

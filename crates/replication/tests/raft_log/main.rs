@@ -1,6 +1,11 @@
 //! The shared Raft log, on both databases of the store.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 
@@ -8,6 +13,7 @@ mod conformance;
 mod crash;
 mod failure;
 mod format;
+mod interrupted;
 mod reading;
 mod restart;
 mod sharing;

@@ -224,7 +224,8 @@ fn family_options(chosen: &RocksLogOptions) -> Options {
     options.set_min_write_buffer_number_to_merge(WRITE_BUFFERS_MERGED);
     options.set_target_file_size_base(chosen.write_buffer_bytes as u64);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // What reaches a file is purged soon; and its size is what the log says it takes.
+    options.set_compression_type(DBCompressionType::None);
     options
 }
 

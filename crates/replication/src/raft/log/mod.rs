@@ -91,9 +91,11 @@ impl SharedLog {
     /// a thread that must not wait.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`], [`LogError::Missing`] or [`LogError::Store`].
+    /// [`LogError::Corrupt`], [`LogError::Missing`], [`LogError::Store`] or
+    /// [`LogError::Destroyed`].
     pub fn group(&self, shard: ShardId, replica: ReplicaId) -> Result<GroupLog, LogError> {
         let state = self.state(GroupKey { shard, replica })?;
+        state.check()?;
         Ok(GroupLog::new(Arc::clone(&self.shared), state))
     }
 

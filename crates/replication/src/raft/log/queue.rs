@@ -14,12 +14,12 @@ use super::group::state::GroupState;
 use super::record::GroupKey;
 use crate::raft::types::GroupConfig;
 
-/// What may wait, in bytes. Whoever wants to queue more waits for room.
-const QUEUE_BYTES_MAX: u32 = 64 << 20;
-/// What an operation takes of it apart from its bytes: this bounds the operations, to 65536.
+/// What may wait, in bytes. Whoever wants to queue more waits for room. A vote waits behind
+/// everything that waits, so this must be written in far less than an election takes.
+const QUEUE_BYTES_MAX: u32 = 16 << 20;
+/// What an operation takes of it apart from its bytes: this bounds the operations, to 16384.
 const OPERATION_BYTES: u32 = 1 << 10;
-/// What one write takes from the queue, in bytes, unless a single operation is larger. A vote
-/// waits behind at most two of these.
+/// What one write takes from the queue, in bytes, unless a single operation is larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// What one write takes from the queue, in operations.
 const BATCH_OPERATIONS_MAX: usize = 4_096;

@@ -41,7 +41,7 @@ impl Sizes {
     pub(super) fn push(&mut self, index: u64, bytes: u64) {
         self.bytes += bytes;
         match self.segments.back_mut() {
-            Some(segment) if segment.end == index && segment.bytes < SEGMENT_BYTES => {
+            Some(segment) if segment.end == index && segment.bytes + bytes <= SEGMENT_BYTES => {
                 segment.end = index + 1;
                 segment.bytes += bytes;
             }

@@ -209,8 +209,8 @@ mod tests {
         assert_eq!(copied(&tail, 6, 8, 100), [6, 7]);
         assert_eq!(copied(&tail, 6, 100, 25), [6, 7]);
         assert_eq!(copied(&tail, 6, 100, 0), [6]);
-        assert_eq!(copied(&tail, 4, 100, 100), []);
-        assert_eq!(copied(&tail, 10, 100, 100), []);
+        assert_eq!(copied(&tail, 4, 100, 100), [0; 0]);
+        assert_eq!(copied(&tail, 10, 100, 100), [0; 0]);
         tail.purge(7);
         tail.truncate(9);
         assert_eq!(copied(&tail, 7, 100, 100), [7, 8]);

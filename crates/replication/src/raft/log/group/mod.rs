@@ -41,8 +41,9 @@ impl GroupLog {
         self.state.key()
     }
 
-    /// Bytes of the entries, for whoever decides when to purge. Exact within an eighth of a
-    /// mebibyte for what was appended since the start, estimated for what was found then.
+    /// Bytes of the entries, for whoever decides when to purge. What was found at the start
+    /// is estimated by the database; of what was appended since, a cut by a purge or a
+    /// truncation is off by a quarter of a mebibyte at most.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.state.bytes()

@@ -103,6 +103,11 @@ impl GroupState {
         Ok(present)
     }
 
+    /// Whether the group is there.
+    pub(in crate::raft::log) fn check(&self) -> Result<(), LogError> {
+        self.present().map(|_| ())
+    }
+
     pub(super) fn vote(&self) -> Result<Option<Vote>, LogError> {
         Ok(self.present()?.vote)
     }
@@ -230,6 +235,8 @@ impl GroupState {
         let mut present = self.present()?;
         let (operation, receiver) = Operation::synced(vec![record::vote_record(self.key, &vote)]);
         queue.push(self.key, operation, room)?;
+        // Not when it is written: should the caller go away meanwhile, whoever opens the
+        // group next must not see an older vote than the one that may be on disk.
         present.vote = Some(vote);
         Ok(receiver)
     }
