@@ -122,6 +122,7 @@ pub(crate) async fn change_replicas(
     let (members, retain) = plan(shared, &metrics, change)?;
     let precondition =
         Precondition::LastMembershipLogId { last_membership_log_id: expected.log_id };
+    shared.doubts.on_change();
     let changing = instance.raft.change_membership_if(members, retain, [precondition]);
     let changed = tokio::time::timeout(shared.timing.transfer_timeout(), changing).await;
     match changed {
@@ -260,6 +261,7 @@ pub(crate) async fn transfer_leader(shared: &Shared, to: ReplicaId) -> Result<()
     answers(shared, &metrics, to)?;
     within(&metrics, to, TRANSFER_LAG_MAX)?;
     let stopped = |reason: String| ChangeError::Unknown { reason };
+    shared.doubts.on_transfer(metrics.current_term);
     let asked = instance.raft.trigger().transfer_leader(to).await;
     asked.map_err(|error| stopped(error.to_string()))?;
     let deadline = Instant::now() + shared.timing.transfer_timeout();

@@ -68,6 +68,7 @@ impl Duties {
             return tracing::error!(%shard, "the leader does not apply, and no other could lead");
         };
         tracing::warn!(%shard, to = %target, "the leader does not apply: it hands over");
+        self.shared.doubts.on_transfer(metrics.current_term);
         // If the replica stops meanwhile, its supervisor sees that.
         let trigger = instance.raft.trigger();
         let asking = trigger.transfer_leader(target);

@@ -3,11 +3,13 @@
 //! All reads that arrived before a question to openraft share its answer: the question is
 //! asked after they came, so whatever was acknowledged before any of them is covered. It is
 //! a local check while a majority was heard recently, and a round of heartbeats otherwise.
+//! A leader whose lease is beyond doubt does not even ask ([`may_read_at_once`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use openraft::errors::{ForwardReason, LinearizableReadError, RaftError};
-use openraft::{LinearizerOption, ReadPolicy};
+use openraft::{LinearizerOption, ReadPolicy, ServerState};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -27,6 +29,55 @@ pub enum ReadMode {
     Lease,
     /// Never: every barrier is a round to a majority. For machines that may be paused.
     Strict,
+}
+
+/// What a replica has set going that its metrics may not show yet.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// The last term in which this replica began to hand its leadership over. It may come
+    /// about at any time later in that term, lease or no lease.
+    transfer_term: AtomicU64,
+    /// Whether this replica ever began to change who votes.
+    has_changed_members: AtomicBool,
+}
+
+impl Doubts {
+    /// To be called before a leadership is handed over.
+    pub(crate) fn on_transfer(&self, term: u64) {
+        self.transfer_term.fetch_max(term, Ordering::SeqCst);
+    }
+
+    /// To be called before the members of the group are changed.
+    pub(crate) fn on_change(&self) {
+        self.has_changed_members.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Whether this replica leads the group for certain at this moment, and has applied all that
+/// was acknowledged, so that a read need not ask anyone.
+///
+/// It does if a majority answered a message that it sent within the trusted part of the
+/// lease, since none of them votes for another replica before the lease is over; however old
+/// the metrics are that say so. The exception is a leadership that is handed over: then a
+/// majority votes at once. It has applied everything once it has applied an entry of its own
+/// term, since that comes after all that earlier leaders acknowledged.
+pub(crate) fn may_read_at_once(shared: &Shared) -> bool {
+    use openraft::Instant as _;
+    use openraft::async_runtime::watch::WatchReceiver;
+    let Some(instance) = shared.instance() else { return false };
+    let watched = instance.raft.metrics();
+    let metrics = watched.borrow_watched();
+    let term = metrics.current_term;
+    let applied_own = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
+    let leads = metrics.state == ServerState::Leader && metrics.running_state.is_ok();
+    if !leads || !applied_own || shared.doubts.transfer_term.load(Ordering::SeqCst) == term {
+        return false;
+    }
+    let trusted = shared.timing.lease_trusted();
+    let answered = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < trusted);
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    let is_alone = voters.next() == Some(metrics.id) && voters.next().is_none();
+    answered || (is_alone && !shared.doubts.has_changed_members.load(Ordering::SeqCst))
 }
 
 type Waiting = oneshot::Sender<Result<(), ReadError>>;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::instance::Instance;
 use super::proposals::{ByteBudget, ProposalQueue};
-use super::reads::ReadGate;
+use super::reads::{Doubts, ReadGate};
 use super::timing::Timing;
 use super::types::GroupConfig;
 use crate::consensus::{LeaderHint, ProposeError};
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) queue: ProposalQueue,
     pub(crate) gate: ReadGate,
+    /// What keeps a leader from reading without asking openraft.
+    pub(crate) doubts: Doubts,
     /// Held by the one change of replicas or leadership that is under way.
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
     instance: RwLock<Option<Arc<Instance>>>,
@@ -73,6 +75,7 @@ impl Shared {
             clock,
             queue: ProposalQueue::new(budget),
             gate: ReadGate::default(),
+            doubts: Doubts::default(),
             changing: Arc::default(),
             instance: RwLock::new(None),
             health: Mutex::new(GroupHealth::Running),

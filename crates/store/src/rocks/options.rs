@@ -81,6 +81,9 @@ impl Tuning {
         options.set_max_total_wal_size(512 * MEBIBYTE as u64);
         // A torn tail is what a crash leaves; damage before the tail is loss, and refused.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // What is not in a file when the database is closed comes again from the shards' logs;
+        // flushing it could wait for ever for a disk that is full or a file that is damaged.
+        options.set_avoid_flush_during_shutdown(true);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(16 * MEBIBYTE);
         options
