@@ -16,7 +16,7 @@ pub mod memory;
 pub mod tcp;
 
 pub use cluster_id::ClusterId;
-//pub use memory::{MemoryNetwork, MemoryTransport};
+pub use memory::{Faults, MemoryNetwork, MemoryTransport};
 pub use methods::MethodTable;
 pub use stream::{Duplex, MessageReceiver, MessageSender, duplex};
 pub use tcp::TcpTransport;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -64,11 +63,7 @@ pub(crate) struct Context {
 /// Which side of a connection this is.
 pub(crate) enum Side {
     Dialed,
-    Accepted {
-        handler: Arc<dyn Handler>,
-        /// The connection's place among those that are accepted at most.
-        _room: OwnedSemaphorePermit,
-    },
+    Accepted(Arc<dyn Handler>),
 }
 
 /// Why a connection is closed.
@@ -161,7 +156,7 @@ impl Connection {
 
     /// Tells a dialing side that nothing new is taken here.
     pub(crate) fn say_goodbye(&self) {
-        if matches!(self.side, Side::Accepted { .. }) {
+        if matches!(self.side, Side::Accepted(_)) {
             self.outbox.push(Frame::Goodbye);
         }
     }
@@ -212,7 +207,7 @@ impl Connection {
 
     async fn read(self: &Arc<Self>, read: OwnedReadHalf) -> Closed {
         let body_bytes_max = match (&self.side, self.standing) {
-            (Side::Accepted { .. }, Standing::Strangers) => STRANGER_BODY_BYTES_MAX,
+            (Side::Accepted(_), Standing::Strangers) => STRANGER_BODY_BYTES_MAX,
             _ => FRAME_BODY_BYTES_MAX,
         };
         let seen_by = (&self.heard, self.metrics());
@@ -232,15 +227,15 @@ impl Connection {
 
     fn on_frame(self: &Arc<Self>, frame: Frame) -> Result<(), Violation> {
         match (frame, &self.side) {
-            (Frame::Call { id, method, timeout_ms, body }, Side::Accepted { handler, .. }) => {
+            (Frame::Call { id, method, timeout_ms, body }, Side::Accepted(handler)) => {
                 let timeout = Duration::from_millis(timeout_ms.into());
                 self.on_call(id, handler, method, (body, timeout));
             }
-            (Frame::Open { id, method, header }, Side::Accepted { handler, .. }) => {
+            (Frame::Open { id, method, header }, Side::Accepted(handler)) => {
                 self.on_open(id, handler, method, header)?;
             }
-            (Frame::Cancel { id }, Side::Accepted { .. }) => self.served.drop_call(id),
-            (Frame::Ping, Side::Accepted { .. }) => self.outbox.push(Frame::Pong),
+            (Frame::Cancel { id }, Side::Accepted(_)) => self.served.drop_call(id),
+            (Frame::Ping, Side::Accepted(_)) => self.outbox.push(Frame::Pong),
             (Frame::Reply { id, verdict, body }, Side::Dialed) => {
                 self.pending.on_reply(id, verdict, body);
             }

@@ -159,9 +159,7 @@ impl Frame {
                 (Fields { verdict: verdict.to_u8(), ..of(2, id) }, body)
             }
             Self::Cancel { id } => (of(3, id), Bytes::new()),
-            Self::Open { id, method, header } => {
-                (Fields { method: method.0, ..of(4, id) }, header)
-            }
+            Self::Open { id, method, header } => (Fields { method: method.0, ..of(4, id) }, header),
             Self::Message { id, body } => (of(5, id), body),
             Self::End { id } => (of(6, id), Bytes::new()),
             Self::Stop { id } => (of(7, id), Bytes::new()),

@@ -55,12 +55,8 @@ enum Look {
 
 impl Link {
     pub(crate) fn new(node: NodeId, lane: Lane) -> Arc<Self> {
-        let state = State {
-            phase: Phase::Idle,
-            failures: 0,
-            had_connection: false,
-            is_removed: false,
-        };
+        let state =
+            State { phase: Phase::Idle, failures: 0, had_connection: false, is_removed: false };
         Arc::new(Self { node, lane, state: Mutex::new(state) })
     }
 

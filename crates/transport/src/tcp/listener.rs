@@ -120,7 +120,7 @@ async fn greet(
         Purpose::Bulk => Lane::Bulk,
         Purpose::Probe => return Ok(()),
     };
-    let side = Side::Accepted { handler, _room: room };
+    let side = Side::Accepted(handler);
     let connection = Connection::new(&established, lane, side, shared.context());
-    shared.start(connection, (socket, &address), (ours, &established))
+    shared.start(connection, (socket, &address), (ours, &established), Some(room))
 }

@@ -83,8 +83,7 @@ impl Connection {
         (body, timeout): (Bytes, Duration),
     ) {
         self.metrics().calls_received.increment();
-        let refuse =
-            |verdict| self.outbox.push(Frame::Reply { id, verdict, body: Bytes::new() });
+        let refuse = |verdict| self.outbox.push(Frame::Reply { id, verdict, body: Bytes::new() });
         if let Err(verdict) = self.admit(handler.as_ref(), method) {
             return refuse(verdict);
         }

@@ -9,6 +9,7 @@ use breccia_types::NodeId;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -173,7 +174,7 @@ impl Shared {
         let ours = self.identity();
         let (socket, established) = self.greet(&address, &ours, purpose, Some(node)).await?;
         let connection = Connection::new(&established, lane, Side::Dialed, self.context());
-        self.start(Arc::clone(&connection), (socket, &address), (ours, &established))?;
+        self.start(Arc::clone(&connection), (socket, &address), (ours, &established), None)?;
         Ok(connection)
     }
 
@@ -208,12 +209,14 @@ impl Shared {
         }
     }
 
-    /// Registers a connection and lets it run.
+    /// Registers a connection and lets it run. `room` is its place among those that may be
+    /// accepted.
     pub(crate) fn start(
         self: &Arc<Self>,
         connection: Arc<Connection>,
         (socket, address): (TcpStream, &str),
         (ours, established): (Identity, &Established),
+        room: Option<OwnedSemaphorePermit>,
     ) -> Result<(), DialError> {
         let id = self.last_connection.fetch_add(1, Ordering::Relaxed);
         {
@@ -237,6 +240,7 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
+            let _room = room;
             Arc::clone(&connection).run(socket).await;
             shared.sightings.forget(&connection);
             shared.connections.lock().remove(&id);

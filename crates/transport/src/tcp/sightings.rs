@@ -150,10 +150,9 @@ impl Sightings {
 
 /// The node makes a new connection on a lane only when it has given up the old one.
 fn is_replaced(old: &Connection, new: &Connection) -> bool {
-    let accepted =
-        |connection: &Connection| -> Option<Lane> {
-            matches!(connection.side, Side::Accepted { .. }).then_some(connection.lane)
-        };
+    let accepted = |connection: &Connection| -> Option<Lane> {
+        matches!(connection.side, Side::Accepted(_)).then_some(connection.lane)
+    };
     accepted(old).is_some() && accepted(old) == accepted(new)
 }
 
