@@ -1,6 +1,7 @@
 //! Nodes for tests: a handler with one method per behaviour, and waiting with a deadline.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod proxy;
 pub(crate) mod service;
 pub(crate) mod tcp;
 pub(crate) mod world;
