@@ -169,7 +169,8 @@ impl Connection {
             let connection = Arc::clone(&self);
             tokio::spawn(async move {
                 let outbox = &connection.outbox;
-                let writing = outbox.write_to(write, connection.metrics());
+                let expects_more = || connection.under_way() > 1;
+                let writing = outbox.write_to(write, connection.metrics(), expects_more);
                 if let Some(Err(error)) = connection.closed.run_until_cancelled(writing).await {
                     connection.close(Closed::Unwritable(error.kind()));
                 }
@@ -268,7 +269,7 @@ impl Connection {
             if matches!(self.side, Side::Dialed) {
                 self.outbox.push(Frame::Ping);
             }
-            if self.lane == Lane::Control || self.is_used() {
+            if self.lane == Lane::Control || self.under_way() > 0 {
                 used_at = Instant::now();
             }
             if used_at.elapsed() > timing.bulk_idle_max {
@@ -277,7 +278,9 @@ impl Connection {
         }
     }
 
-    fn is_used(&self) -> bool {
-        !self.pending.is_empty() || !self.served.is_empty() || !self.streams.is_empty()
+    /// How many calls and streams there are on it.
+    fn under_way(&self) -> usize {
+        // Streams that are served count as streams and as served; none is one, still.
+        self.pending.count().max(self.served.count()).max(self.streams.count())
     }
 }

@@ -43,8 +43,8 @@ impl Pending {
         drop(lost);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.calls.lock().as_ref().is_none_or(HashMap::is_empty)
+    pub(crate) fn count(&self) -> usize {
+        self.calls.lock().as_ref().map_or(0, HashMap::len)
     }
 
     fn insert(&self, id: u64) -> Option<oneshot::Receiver<Reply>> {

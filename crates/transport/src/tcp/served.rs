@@ -57,8 +57,8 @@ impl Served {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.running.lock().as_ref().is_none_or(HashMap::is_empty)
+    pub(crate) fn count(&self) -> usize {
+        self.running.lock().as_ref().map_or(0, HashMap::len)
     }
 
     fn spawn(&self, id: u64, task: impl Future<Output = ()> + Send + 'static) {

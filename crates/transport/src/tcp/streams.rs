@@ -81,10 +81,6 @@ impl Streams {
         self.state.lock().entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count() == 0
-    }
-
     pub(crate) fn on_message(&self, id: u64, body: Bytes) -> Result<(), Violation> {
         let mut state = self.state.lock();
         let Some(entry) = state.entries.get_mut(&id) else { return Ok(()) };
