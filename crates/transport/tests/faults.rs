@@ -1,4 +1,11 @@
 //! The faults of the in-process transport, on a paused clock.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 

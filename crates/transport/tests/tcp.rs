@@ -1,4 +1,11 @@
 //! What the TCP transport does when peers are dead, slow, flooded or hostile.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 

@@ -138,6 +138,14 @@ impl Connection {
         self.context.working.token()
     }
 
+    /// The longest body that the other side takes, in bytes.
+    pub(crate) const fn sent_bytes_max(&self) -> usize {
+        match (&self.side, self.standing) {
+            (Side::Dialed, Standing::Strangers) => STRANGER_BODY_BYTES_MAX,
+            _ => FRAME_BODY_BYTES_MAX,
+        }
+    }
+
     /// Whether something new may be sent.
     pub(crate) fn is_usable(&self) -> bool {
         !self.is_draining.load(Ordering::Relaxed) && !self.closed.is_cancelled()
@@ -218,6 +226,9 @@ impl Connection {
                 Ok(Some(frame)) => {
                     if let Err(violation) = self.on_frame(frame) {
                         return violation.into();
+                    }
+                    if self.outbox.is_overflowing() {
+                        return Violation::Unread.into();
                     }
                 }
                 Ok(None) => return Closed::ByPeer,

@@ -196,7 +196,10 @@ fn judge_member(
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(socket: &mut S, body: &[u8]) -> Result<(), HandshakeError> {
+pub(super) async fn write<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    body: &[u8],
+) -> Result<(), HandshakeError> {
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
     let mut greeting = Vec::with_capacity(body.len() + 10);
     greeting.extend_from_slice(&MAGIC);
@@ -207,7 +210,7 @@ async fn write<S: AsyncWrite + Unpin>(socket: &mut S, body: &[u8]) -> Result<(),
     Ok(())
 }
 
-async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Bytes, HandshakeError> {
+pub(super) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Bytes, HandshakeError> {
     let mut magic = [0; MAGIC.len()];
     socket.read_exact(&mut magic).await?;
     if magic != MAGIC {

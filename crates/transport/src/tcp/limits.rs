@@ -16,6 +16,9 @@ pub const CALL_BYTES_CHARGED_MIN: usize = 1 << 10;
 /// Bytes of stream messages and replies that one connection queues before those who send
 /// wait; one message may exceed it.
 pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Frames that one connection queues, whatever their length. Beyond, the other side asks
+/// without reading the answers, and the connection is closed.
+pub const QUEUE_FRAMES_MAX: usize = 512 << 10;
 /// Streams open on one connection. Beyond, a stream ends at once with `Busy`.
 pub const STREAMS_PER_CONNECTION_MAX: usize = 4_096;
 /// Connections accepted. Beyond, a connection is closed as soon as it is made.
@@ -41,4 +44,6 @@ pub(crate) const RESERVED_BYTES_MAX: usize = 1 << 20;
 pub(crate) const CONNECTIONS_PER_CALL_MAX: usize = 3;
 
 const _: () = assert!(CALL_BYTES_PER_PEER_MAX >= FRAME_BODY_BYTES_MAX);
+/// Each call may queue itself and its cancelling; as much again is left for the rest.
+const _: () = assert!(QUEUE_FRAMES_MAX >= 4 * CALL_BYTES_PER_PEER_MAX / CALL_BYTES_CHARGED_MIN);
 const _: () = assert!(GREETING_BYTES_MAX >= 3 * ADDRESS_BYTES_MAX);

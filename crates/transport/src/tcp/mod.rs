@@ -32,6 +32,9 @@ mod sightings;
 mod streams;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Config, Timing};
 pub use greeting::Rejection;
 pub use handshake::HandshakeError;

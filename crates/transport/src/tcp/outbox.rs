@@ -6,19 +6,21 @@
 //! writes: with 64 calls in flight that quadruples their rate. Alone, a frame is written at
 //! once, and no frame ever waits for a timer.
 //!
-//! The queue is bounded without a bound of its own: calls are charged to their peer's budget
-//! before they come here, stream messages and replies first wait for [`Outbox::room`], and of
-//! the small frames there is at most one of each kind per call, stream, window step or ping.
+//! What waits is bounded: calls are charged to their peer's budget until they are written,
+//! stream messages and replies first wait for [`Outbox::room`], and of the small frames there
+//! is at most one of each kind per call, stream, window step or ping. A peer that asks and
+//! asks without reading the answers is found by the number of frames.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::frame::{Encoded, Frame, HEAD_BYTES};
-use super::limits::{GATHERED_BODY_BYTES_MAX, QUEUE_BYTES_MAX, WRITE_BYTES};
+use super::limits::{GATHERED_BODY_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX, WRITE_BYTES};
 use super::metrics::Metrics;
 
 pub(crate) struct Outbox {
@@ -45,7 +47,13 @@ struct Queued {
     frame: Encoded,
     /// What it took of the room, in bytes.
     room: u32,
+    /// A call's share of its peer's budget.
+    _budget: Option<Budget>,
 }
+
+/// A call's share of its peer's budget: given back when neither the caller nor the queue
+/// holds it any more.
+pub(crate) type Budget = Arc<OwnedSemaphorePermit>;
 
 impl Outbox {
     pub(crate) fn new(epoch: u32) -> Self {
@@ -66,14 +74,24 @@ impl Outbox {
 
     /// Queues a frame that is bounded in another way.
     pub(crate) fn push(&self, frame: Frame) {
-        self.queue(Queued { frame: frame.encode(self.epoch), room: 0 });
+        self.queue(Queued { frame: frame.encode(self.epoch), room: 0, _budget: None });
+    }
+
+    /// Queues a call, which holds its share of the budget until it is written.
+    pub(crate) fn push_call(&self, call: Frame, budget: Budget) {
+        self.queue(Queued { frame: call.encode(self.epoch), room: 0, _budget: Some(budget) });
     }
 
     /// Queues a frame in the room that was waited for.
     pub(crate) fn push_into(&self, room: SemaphorePermit<'_>, frame: Frame) {
         let bytes = u32::try_from(room.num_permits()).unwrap_or(u32::MAX);
         room.forget();
-        self.queue(Queued { frame: frame.encode(self.epoch), room: bytes });
+        self.queue(Queued { frame: frame.encode(self.epoch), room: bytes, _budget: None });
+    }
+
+    /// Whether more waits than any side that reads its answers would cause.
+    pub(crate) fn is_overflowing(&self) -> bool {
+        self.queue.lock().frames.len() > QUEUE_FRAMES_MAX
     }
 
     /// Takes no more frames; the writer ends when it has written those that wait.
@@ -105,9 +123,9 @@ impl Outbox {
         expects_more: impl Fn() -> bool,
     ) -> io::Result<()> {
         let mut frames = Vec::new();
-        let mut gathered = BytesMut::with_capacity(WRITE_BYTES);
+        let mut gathered = BytesMut::new();
         while self.take(&mut frames, &expects_more).await {
-            for Queued { frame, room } in frames.drain(..) {
+            for Queued { frame, room, _budget } in frames.drain(..) {
                 metrics.frames_sent.increment();
                 gathered.put_slice(&frame.head);
                 if frame.body.len() <= GATHERED_BODY_BYTES_MAX {
@@ -216,6 +234,30 @@ mod tests {
         outbox.finish();
         outbox.write_to(tokio::io::sink(), &Metrics::default(), || false).await.unwrap();
         assert!(futures::poll!(&mut waiting).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_call_holds_its_budget_until_it_is_written() {
+        let budget = Arc::new(Semaphore::new(10));
+        let share = Arc::new(Arc::clone(&budget).try_acquire_many_owned(7).unwrap());
+        let outbox = Outbox::new(1);
+        outbox.push_call(Frame::Ping, Arc::clone(&share));
+        drop(share);
+        assert_eq!(budget.available_permits(), 3);
+        outbox.finish();
+        outbox.write_to(tokio::io::sink(), &Metrics::default(), || false).await.unwrap();
+        assert_eq!(budget.available_permits(), 10);
+    }
+
+    #[test]
+    fn more_frames_than_any_reading_side_causes_are_noticed() {
+        let outbox = Outbox::new(1);
+        for _ in 0..QUEUE_FRAMES_MAX {
+            outbox.push(Frame::Pong);
+        }
+        assert!(!outbox.is_overflowing());
+        outbox.push(Frame::Pong);
+        assert!(outbox.is_overflowing());
     }
 
     #[tokio::test]

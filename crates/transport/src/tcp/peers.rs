@@ -26,7 +26,7 @@ pub(crate) struct Remote {
     control: Arc<Link>,
     bulk: Arc<Link>,
     /// Room for bodies of calls that wait for replies, in bytes.
-    pub(crate) budget: Semaphore,
+    pub(crate) budget: Arc<Semaphore>,
 }
 
 impl Peers {
@@ -79,7 +79,7 @@ impl Remote {
             address: Mutex::default(),
             control: Link::new(node, Lane::Control),
             bulk: Link::new(node, Lane::Bulk),
-            budget: Semaphore::new(CALL_BYTES_PER_PEER_MAX),
+            budget: Arc::new(Semaphore::new(CALL_BYTES_PER_PEER_MAX)),
         })
     }
 

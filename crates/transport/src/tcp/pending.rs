@@ -12,6 +12,7 @@ use crate::transport::{Call, TransportError};
 
 use super::connection::Connection;
 use super::frame::{Frame, Verdict};
+use super::outbox::Budget;
 
 pub(crate) struct Pending {
     /// `None` once the connection is closed.
@@ -65,8 +66,13 @@ impl Connection {
         self: &Arc<Self>,
         call: Call,
         deadline: Instant,
+        budget: Budget,
     ) -> Option<Result<Bytes, TransportError>> {
         let node = self.peer.node;
+        let bytes_max = self.sent_bytes_max();
+        if call.body.len() > bytes_max {
+            return Some(Err(TransportError::TooLarge { node, bytes_max }));
+        }
         let id = self.next_id();
         let receiver = self.pending.insert(id)?;
         let _given_up = GivenUp { connection: self, id };
@@ -74,7 +80,7 @@ impl Connection {
         let timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
         let Call { method, body, .. } = call;
         self.metrics().calls_sent.increment();
-        self.outbox.push(Frame::Call { id, method, timeout_ms, body });
+        self.outbox.push_call(Frame::Call { id, method, timeout_ms, body }, budget);
         Some(match tokio::time::timeout_at(deadline, receiver).await {
             Ok(Ok(Reply { verdict, body })) => verdict.outcome(node, method, body),
             Ok(Err(_)) => Err(TransportError::Lost { node }),

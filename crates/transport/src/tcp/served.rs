@@ -97,8 +97,8 @@ impl Connection {
             let connection = Arc::clone(&unanswered.connection);
             let answering = async {
                 let reply = handler.on_call(connection.peer, method, body).await;
-                drop(room);
                 connection.reply(id, reply).await;
+                drop(room);
             };
             // After that the caller has gone; what is said then is for nobody.
             if tokio::time::timeout(timeout, answering).await.is_err() {

@@ -172,7 +172,9 @@ impl Shared {
             Lane::Bulk => Purpose::Bulk,
         };
         let ours = self.identity();
-        let (socket, established) = self.greet(&address, &ours, purpose, Some(node)).await?;
+        let greeting = self.greet(&address, &ours, purpose, Some(node));
+        let greeted = self.closing.run_until_cancelled(greeting).await;
+        let (socket, established) = greeted.unwrap_or(Err(DialError::ShutDown))?;
         let connection = Connection::new(&established, lane, Side::Dialed, self.context());
         self.start(Arc::clone(&connection), (socket, &address), (ours, &established), None)?;
         Ok(connection)

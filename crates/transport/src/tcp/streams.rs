@@ -19,7 +19,6 @@ use crate::transport::{Method, TransportError};
 
 use super::connection::Connection;
 use super::frame::{Frame, Verdict};
-use super::limits::FRAME_BODY_BYTES_MAX;
 
 /// What a side that keeps the rules never sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -30,6 +29,8 @@ pub(crate) enum Violation {
     Window { id: u64 },
     #[error("the other side sent a frame that only this side may send")]
     WrongSide,
+    #[error("the other side does not read what it asked for")]
+    Unread,
 }
 
 #[derive(Default)]
@@ -198,7 +199,7 @@ impl Connection {
     ) {
         let carrying = async {
             while let Some(body) = outgoing.recv().await {
-                if body.len() > FRAME_BODY_BYTES_MAX {
+                if body.len() > self.sent_bytes_max() {
                     let verdict = Verdict::TooLarge;
                     self.streams.on_reset(id, verdict, self.peer.node);
                     return self.outbox.push(Frame::Reset { id, verdict });

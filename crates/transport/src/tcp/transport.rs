@@ -150,15 +150,17 @@ impl TcpTransport {
         let deadline = Instant::now() + call.timeout;
         check_length(to, &call.body)?;
         let remote = self.remote(to)?;
-        let Ok(_room) = remote.budget.try_acquire_many(call_charge(call.body.len())) else {
+        let charge = call_charge(call.body.len());
+        let Ok(share) = Arc::clone(&remote.budget).try_acquire_many_owned(charge) else {
             self.shared.metrics.calls_busy.increment();
             return Err(TransportError::Busy { node: to });
         };
+        let share = Arc::new(share);
         let is_large = call.body.len() > CONTROL_CALL_BYTES_MAX;
         let link = remote.link(if is_large { Lane::Bulk } else { Lane::Control });
         for _ in 0..CONNECTIONS_PER_CALL_MAX {
             let connection = link.connection(&self.shared, deadline).await?;
-            if let Some(outcome) = connection.call(call.clone(), deadline).await {
+            if let Some(outcome) = connection.call(call.clone(), deadline, share.clone()).await {
                 return outcome;
             }
         }
