@@ -71,6 +71,7 @@ conformance! {
     a_stream_of_an_unserved_method_ends_with_that_error,
     a_stopped_peer_loses_its_streams_and_calls,
     a_restarted_peer_is_reached_again_in_its_new_incarnation,
+    what_arrived_of_a_lost_stream_is_its_beginning_in_order,
 }
 
 struct Pair<W> {
@@ -341,4 +342,36 @@ async fn a_restarted_peer_is_reached_again_in_its_new_incarnation<W: World>(mut 
     assert_eq!(reply, Bytes::from_static(b"after"));
     let who = soon(b.call(A, call(WHO, ""))).await;
     assert_eq!(who, Ok(Bytes::from_static(b"n2 2")));
+}
+
+async fn what_arrived_of_a_lost_stream_is_its_beginning_in_order<W: World>(mut pair: Pair<W>) {
+    for incarnation in 2..6 {
+        let opened = eventually(|| async { pair.a.open(B, open(ECHO_STREAM)).await.ok() }).await;
+        let Duplex { sender, mut receiver } = opened;
+        let sending = tokio::spawn(async move {
+            let mut index = 0_u32;
+            while sender.send(Bytes::copy_from_slice(&index.to_be_bytes())).await.is_ok() {
+                index += 1;
+            }
+            index
+        });
+        assert_eq!(soon(receiver.receive()).await, Some(Ok(Bytes::from_static(b"header"))));
+        let mut arrived = 0_u32;
+        let end = loop {
+            if arrived == 100 * incarnation {
+                pair.world.stop(B).await;
+            }
+            match soon(receiver.receive()).await {
+                Some(Ok(message)) => {
+                    assert_eq!(message, arrived.to_be_bytes().as_slice());
+                    arrived += 1;
+                }
+                end => break end,
+            }
+        };
+        assert_eq!(end, Some(Err(TransportError::Lost { node: B })));
+        assert!(arrived <= soon(sending).await.unwrap());
+        let service = Service::new();
+        pair._b = pair.world.start(B, incarnation.into(), service.handler()).await;
+    }
 }
