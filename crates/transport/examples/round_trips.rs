@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use breccia_transport::tcp::{Config, Timing};
 use breccia_transport::{
-    Call, ClusterId, Duplex, Handler, Lane, Method, Open, Peer, Refusal, TcpTransport, Transport,
+    Call, Duplex, Handler, Lane, Method, Open, Peer, Refusal, TcpTransport, Transport,
 };
-use breccia_types::NodeId;
+use breccia_types::{ClusterId, NodeId};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 

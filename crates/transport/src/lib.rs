@@ -9,13 +9,11 @@ pub mod transport;
 
 pub mod stream;
 
-pub mod cluster_id;
 pub mod methods;
 
 pub mod memory;
 pub mod tcp;
 
-pub use cluster_id::ClusterId;
 pub use memory::{Faults, MemoryNetwork, MemoryTransport};
 pub use methods::MethodTable;
 pub use stream::{Duplex, MessageReceiver, MessageSender, duplex};

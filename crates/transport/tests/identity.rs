@@ -12,8 +12,8 @@ mod support;
 use std::time::Duration;
 
 use breccia_transport::tcp::{Config, DialError, Rejection, Timing};
-use breccia_transport::{ClusterId, TcpTransport, Transport, TransportError};
-use breccia_types::NodeId;
+use breccia_transport::{TcpTransport, Transport, TransportError};
+use breccia_types::{ClusterId, NodeId};
 use bytes::Bytes;
 
 use support::service::{ECHO, ECHO_STREAM, HELLO, WHO};

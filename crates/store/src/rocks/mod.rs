@@ -1,7 +1,7 @@
 //! The engine on RocksDB: one database per node, one column family per shard.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use breccia_types::ShardId;

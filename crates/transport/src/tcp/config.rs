@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use breccia_types::NodeId;
 
-use crate::cluster_id::ClusterId;
+use breccia_types::ClusterId;
 
 /// Who this node is, and its timing.
 #[derive(Debug, Clone)]

@@ -35,8 +35,8 @@ use breccia_types::wire::{DecodeError, Reader, Writer};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::cluster_id::ClusterId;
 use crate::transport::Peer;
+use breccia_types::ClusterId;
 
 use super::limits::ADDRESS_BYTES_MAX;
 
@@ -346,7 +346,7 @@ fn take_node(from: &mut Reader) -> Result<NodeId, DecodeError> {
 }
 
 fn put_cluster(to: &mut Writer<'_>, cluster: ClusterId) {
-    to.put_array(&cluster.to_bytes());
+    to.put_array(cluster.as_bytes());
 }
 
 fn take_cluster(from: &mut Reader) -> Result<ClusterId, DecodeError> {

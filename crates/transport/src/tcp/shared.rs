@@ -13,8 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cluster_id::ClusterId;
 use crate::transport::{Lane, Peer};
+use breccia_types::ClusterId;
 
 use super::config::Config;
 use super::connection::{Closed, Connection, Context, Side};

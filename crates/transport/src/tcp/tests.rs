@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::cluster_id::ClusterId;
 use crate::stream::{Duplex, STREAM_WINDOW_MESSAGES};
 use crate::transport::{Access, Handler, Method, Peer, Refusal};
+use breccia_types::ClusterId;
 
 use super::frame::{Encoded, Frame, HEAD_BYTES, Verdict};
 use super::greeting::{Confirm, Hello, Identity, Purpose, Rejection, Welcome};

@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::cluster_id::ClusterId;
 use crate::stream::Duplex;
 use crate::transport::{Call, Handler, Lane, Open, Peer, Transport, TransportError};
+use breccia_types::ClusterId;
 
 use super::config::Config;
 use super::connection::Closed;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use breccia_transport::TcpTransport;
 use breccia_transport::tcp::{Config, Timing};
-use breccia_transport::{ClusterId, TcpTransport};
-use breccia_types::NodeId;
+use breccia_types::{ClusterId, NodeId};
 
 use super::service::Service;
 
