@@ -42,6 +42,10 @@ impl Catalog {
     ) -> Result<Self, CatalogError> {
         let record = match engine.get_node_record(RECORD)? {
             Some(stored) => read_record(&stored)?,
+            None if !engine.shards().is_empty() => {
+                let reason = "it is gone, and there are shards".to_owned();
+                return Err(CatalogError::Damaged { reason });
+            }
             None => {
                 let record = first_record(shards.unwrap_or(SHARDS_DEFAULT));
                 write_record(engine.as_ref(), &record)?;

@@ -12,7 +12,8 @@ use breccia_service::machine::read_applied;
 use breccia_service::strings::StringService;
 use breccia_service::{Service, Services, ShardMachine};
 use breccia_store::{
-    Engine, MemoryEngine, RetentionRules, RocksEngine, RocksOptions, ShardEngine, StoreError,
+    Engine, IfMissing, MemoryEngine, RetentionRules, RocksEngine, RocksOptions, ShardEngine,
+    StoreError,
 };
 use breccia_types::kv::KvWrite;
 use breccia_types::limits::MEMORY_BYTES_MIN;
@@ -67,8 +68,12 @@ impl Node {
             Placement::even(Epoch::new(1), count)?;
         }
         let rules = Arc::new(RetentionRules::default());
-        let (id, engine) = open_engine(&config, &rules)?;
+        let (directory, engine) = open_engine(&config, &rules)?;
+        let id = directory.as_ref().map_or_else(|| NodeId::new(rand::random()), |d| d.node);
         let catalog = Catalog::open(Arc::clone(&engine), rules, config.shards)?;
+        if let (Some(directory), Storage::Disk(path)) = (directory, &config.storage) {
+            directory.set_initialised(path)?;
+        }
         let placement = Arc::new(Placement::even(Epoch::new(1), catalog.shard_count())?);
         Self::assemble(config, id, engine, catalog, placement)
     }
@@ -136,18 +141,22 @@ impl Node {
 fn open_engine(
     config: &NodeConfig,
     rules: &Arc<RetentionRules>,
-) -> Result<(NodeId, Arc<dyn Engine>), OpenError> {
+) -> Result<(Option<Directory>, Arc<dyn Engine>), OpenError> {
     match &config.storage {
-        Storage::Memory => Ok((NodeId::new(rand::random()), Arc::new(MemoryEngine::default()))),
+        Storage::Memory => Ok((None, Arc::new(MemoryEngine::default()))),
         Storage::Disk(path) => {
             let directory = Directory::open(path)?;
             let threads = std::thread::available_parallelism().map_or(2, usize::from);
             let options = RocksOptions {
                 memory_bytes: config.memory_bytes,
                 background_jobs: i32::try_from(threads.clamp(2, 16)).unwrap_or(2),
+                new: match directory.is_initialised {
+                    true => IfMissing::Refuse,
+                    false => IfMissing::Create,
+                },
             };
             let engine = RocksEngine::open(&directory.database, &options, Arc::clone(rules))?;
-            Ok((directory.node, Arc::new(engine)))
+            Ok((Some(directory), Arc::new(engine)))
         }
     }
 }

@@ -45,13 +45,11 @@ pub trait Reader {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The values of many raw keys, read together.
+    /// The values of many raw keys, all at one moment.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
-    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        keys.iter().map(|key| self.get(key)).collect()
-    }
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError>;
 
     /// A cursor over a range, standing nowhere until it is sought. It sees the state at the
     /// moment of this call, whatever is written later.

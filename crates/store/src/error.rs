@@ -21,6 +21,14 @@ pub enum StoreError {
         /// What the database found.
         detail: String,
     },
+    /// A database that was there is gone, or parts of it are.
+    #[error(
+        "the database is missing: {detail}; mount the disk it is on or restore it from a backup, or choose another data directory"
+    )]
+    Missing {
+        /// What was looked for.
+        detail: String,
+    },
     /// The disk is full.
     #[error("the disk is full: {detail}")]
     DiskFull {

@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use log::{LogOp, LogRow, LogStore, MemoryLog, RocksLog, RocksLogOptions, ScanLimits};
 pub use memory::MemoryEngine;
 pub use retention::RetentionRules;
-pub use rocks::{RocksEngine, RocksOptions};
+pub use rocks::{IfMissing, RocksEngine, RocksOptions};
 pub use row::StoredRow;
 pub use table::{RowIter, ScanRange, TableReader};
 pub use transaction::{NewVersion, Transaction};

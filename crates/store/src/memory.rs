@@ -187,6 +187,10 @@ impl Reader for MemorySnapshot {
         Ok(self.0.get(key).cloned())
     }
 
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         Box::new(MemoryCursor { rows: Arc::clone(&self.0), bounds, at: None })
     }

@@ -22,8 +22,9 @@ mod filter;
 mod options;
 mod reclaim;
 mod shard;
+mod wal_check;
 
-pub use options::RocksOptions;
+pub use options::{IfMissing, RocksOptions};
 pub use shard::RocksShard;
 
 pub(crate) type Database = DBWithThreadMode<MultiThreaded>;
@@ -85,15 +86,21 @@ impl RocksEngine {
         options: &RocksOptions,
         rules: Arc<RetentionRules>,
     ) -> Result<Self, StoreError> {
-        if path.join(DAMAGED).exists() {
-            return Self::open_with(path, options, rules, Checks::Lenient);
-        }
-        match Self::open_with(path, options, Arc::clone(&rules), Checks::Strict) {
-            Err(StoreError::Corrupt { .. }) => {
-                Self::open_with(path, options, rules, Checks::Lenient)
+        refuse_remains(path, options.new)?;
+        let is_marked = path.join(DAMAGED).exists();
+        let strict = if is_marked {
+            None
+        } else {
+            match Self::open_with(path, options, Arc::clone(&rules), Checks::Strict) {
+                Err(StoreError::Corrupt { shard, detail }) => Some((shard, detail)),
+                opened => return opened,
             }
-            opened => opened,
+        };
+        wal_check::check_logs(path)?;
+        if let Some((_, detail)) = strict {
+            tracing::error!(%detail, "a file is damaged: only its shard is to suffer");
         }
+        Self::open_with(path, options, rules, Checks::Lenient)
     }
 
     fn open_with(
@@ -304,6 +311,30 @@ impl Drop for RocksEngine {
     fn drop(&mut self) {
         self.database.cancel_all_background_work(true);
     }
+}
+
+/// Refuses a folder that should hold a database and does not, or holds parts of one. RocksDB
+/// would make a new database there, and remove the files of the old one.
+fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
+    if RocksEngine::exists(path) {
+        return Ok(());
+    }
+    let detail = match (new, first_remains(path)) {
+        (_, Some(file)) => format!("{} is there, and CURRENT is not", file.display()),
+        (IfMissing::Refuse, None) => format!("there is no database in {}", path.display()),
+        (IfMissing::Create, None) => return Ok(()),
+    };
+    Err(StoreError::Missing { detail })
+}
+
+/// Some file of a database, if there is any.
+fn first_remains(path: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(path).ok()?;
+    files.filter_map(Result::ok).map(|file| file.path()).find(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let is_data = file.extension().is_some_and(|end| end == "sst" || end == "log");
+        is_data || name.starts_with("MANIFEST-")
+    })
 }
 
 fn existing_families(options: &Options, path: &Path) -> Result<Vec<String>, StoreError> {

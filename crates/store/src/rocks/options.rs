@@ -34,6 +34,18 @@ pub struct RocksOptions {
     pub memory_bytes: usize,
     /// Threads for flushes and compactions.
     pub background_jobs: i32,
+    /// What to do if there is no database.
+    pub new: IfMissing,
+}
+
+/// What to do if there is no database where one is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMissing {
+    /// Make one.
+    #[default]
+    Create,
+    /// Refuse: there was one before.
+    Refuse,
 }
 
 /// RocksDB's options for one database, with the cache and buffers that its families share.
@@ -81,6 +93,8 @@ impl Tuning {
         options.set_max_total_wal_size(512 * MEBIBYTE as u64);
         // A torn tail is what a crash leaves; damage before the tail is loss, and refused.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // A node whose disk is full must open, to be read and to have rows deleted.
+        options.set_avoid_flush_during_recovery(true);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(16 * MEBIBYTE);
         options

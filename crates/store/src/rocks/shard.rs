@@ -205,6 +205,10 @@ impl Reader for RocksSnapshot<'_> {
             .map_err(|error| self.shard.error(&error))
     }
 
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         let RocksShard { shard, database, family, .. } = self.shard;
         Box::new(RocksCursor::new(*shard, database, family, self.options(), bounds))
