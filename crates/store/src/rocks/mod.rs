@@ -91,7 +91,13 @@ impl RocksEngine {
         let strict = if is_marked {
             None
         } else {
-            match Self::open_with(path, options, Arc::clone(&rules), Checks::Strict) {
+            let tuning = options::Tuning::new(options);
+            match Self::open_with(path, tuning, Arc::clone(&rules), Checks::Strict) {
+                Err(StoreError::DiskFull { detail }) => {
+                    tracing::error!(%detail, "the disk is full: opening without writing files");
+                    let tuning = options::Tuning::without_flushes(options);
+                    return Self::open_with(path, tuning, rules, Checks::Strict);
+                }
                 Err(StoreError::Corrupt { shard, detail }) => Some((shard, detail)),
                 opened => return opened,
             }
@@ -100,16 +106,15 @@ impl RocksEngine {
         if let Some((_, detail)) = strict {
             tracing::error!(%detail, "a file is damaged: only its shard is to suffer");
         }
-        Self::open_with(path, options, rules, Checks::Lenient)
+        Self::open_with(path, options::Tuning::new(options), rules, Checks::Lenient)
     }
 
     fn open_with(
         path: &Path,
-        options: &RocksOptions,
+        tuning: options::Tuning,
         rules: Arc<RetentionRules>,
         checks: Checks,
     ) -> Result<Self, StoreError> {
-        let tuning = options::Tuning::new(options);
         let mut database_options = tuning.database();
         database_options.set_paranoid_checks(checks == Checks::Strict);
         let existing = existing_families(&database_options, path)?;
