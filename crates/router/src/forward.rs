@@ -1,7 +1,7 @@
 //! Asking another node, and learning from what it says.
 
 use breccia_transport::{Call, TransportError};
-use breccia_types::{NodeId, RequestError};
+use breccia_types::{NodeId, RequestError, ShardId};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
@@ -67,10 +67,8 @@ impl Inner {
             }
             Ok(ForwardedReply::WrongOwner { leader, epoch }) => {
                 count(&self.counters.wrong_owners);
-                match leader.filter(|leader| *leader != from && *leader != self.node) {
-                    Some(leader) => self.leaders.learn(asked.shard, Hint { leader, epoch }),
-                    None => self.leaders.forget(asked.shard, from),
-                }
+                let hint = leader.map(|leader| Hint { leader, epoch });
+                self.on_wrong_owner(from, asked.shard, hint);
                 End::NotDone(Obstacle::NotLeader { node: from })
             }
             Ok(ForwardedReply::NotNow { reason }) => {
@@ -82,6 +80,14 @@ impl Inner {
             Err(error) => End::Failed(RequestError::Internal {
                 reason: format!("the reply of {from} cannot be read: {error}"),
             }),
+        }
+    }
+
+    /// `from` does not lead the shard, and says who does.
+    pub(crate) fn on_wrong_owner(&self, from: NodeId, shard: ShardId, hint: Option<Hint>) {
+        match hint.filter(|hint| hint.leader != from && hint.leader != self.node) {
+            Some(hint) => self.leaders.learn(shard, hint),
+            None => self.leaders.forget(shard, from),
         }
     }
 

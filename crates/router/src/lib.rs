@@ -16,6 +16,7 @@ pub mod wire;
 
 mod attempt;
 mod backoff;
+mod draws;
 mod forward;
 mod knowledge;
 mod receive;

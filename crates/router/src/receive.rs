@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use tokio::time::Instant;
 
-use crate::attempt::{Answer, End};
+use crate::attempt::{Answer, End, Obstacle};
 use crate::route::{Journey, serves};
 use crate::router::{Asked, Inner, Router};
 use crate::wire::{ForwardedReply, ForwardedRequest};
@@ -70,10 +70,13 @@ impl Inner {
             }
             End::Failed(error) => ForwardedReply::Failed(error),
             End::Unknown => ForwardedReply::Unknown,
-            End::NotDone(obstacle) => self.view(shard, &[], |view| {
-                if serves(view.role, asked.body.consistency()) {
-                    return ForwardedReply::NotNow { reason: obstacle.to_string() };
-                }
+            End::NotDone(Obstacle::NotNow { node, reason }) if node == self.node => {
+                ForwardedReply::NotNow { reason }
+            }
+            End::NotDone(obstacle @ Obstacle::NotNow { .. }) => {
+                ForwardedReply::NotNow { reason: obstacle.to_string() }
+            }
+            End::NotDone(_) => self.view(shard, &[], |view| {
                 let leader = view.believed_leaders().next();
                 ForwardedReply::WrongOwner { leader, epoch: view.epoch }
             }),

@@ -128,8 +128,8 @@ pub fn route(view: &View<'_>, journey: &Journey, wanted: Consistency) -> Route {
         return Route::Here;
     }
     match (journey, wanted) {
-        (Journey::Starts, Consistency::Stale { .. }) => view.to_any_replica(),
-        (Journey::Starts, _) => view.to_the_leader(),
+        (Journey::Starts, Consistency::Stale { .. }) => view.any_replica(),
+        (Journey::Starts, _) => view.search(),
         (Journey::Forwarded { .. }, Consistency::Stale { .. }) => Route::Refuse(Reason::NotHere),
         (Journey::Forwarded { hops_left, visited }, _) => view.onward(*hops_left, visited),
     }
@@ -150,7 +150,7 @@ impl View<'_> {
         own.into_iter().chain(told)
     }
 
-    fn to_the_leader(&self) -> Route {
+    fn search(&self) -> Route {
         let mut others = self.believed_leaders().filter(|leader| *leader != self.node);
         if let Some(to) = others.find(|leader| self.is_fresh(*leader)) {
             return Route::Forward { to, hops_left: 0 };
@@ -166,7 +166,7 @@ impl View<'_> {
         }
     }
 
-    fn to_any_replica(&self) -> Route {
+    fn any_replica(&self) -> Route {
         let fresh = |role| self.others(role).filter(|node| self.is_fresh(*node));
         let to =
             pick(fresh(Role::Voter), self.draw).or_else(|| pick(fresh(Role::Learner), self.draw));

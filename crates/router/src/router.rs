@@ -14,17 +14,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::attempt::{Answer, End, Obstacle, Progress};
 use crate::backoff::backoff;
+use crate::draws::Draws;
 use crate::knowledge::{Leaders, Suspects};
 use crate::local::{LocalError, LocalShards, ShardRead};
 use crate::metrics::{Counters, RouterMetrics, count};
-use crate::route::{Consistency, Journey, Reason, Route, View, route, serves};
+use crate::route::{Consistency, Hint, Journey, Reason, Route, View, route, serves};
 use crate::wire::Body;
 
 /// The placement as this node knows it, and its changes.
 pub type Placements = watch::Receiver<Arc<Placement>>;
 
-/// Nodes that are asked at most in one round.
+/// Nodes that are asked at most in one round by the node that a request starts at.
 const ROUND_ATTEMPTS_MAX: u32 = 8;
+/// Nodes that are asked at most by one that passes a request on: whom it believes to lead,
+/// and whom that one names.
+const ONWARD_ATTEMPTS_MAX: u32 = 2;
 /// Rounds of one request at most, however far away its deadline is.
 const ROUNDS_MAX: u32 = 256;
 /// What a waiting request counts beside its own bytes.
@@ -42,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) leaders: Leaders,
     pub(crate) suspects: Suspects,
     pub(crate) counters: Counters,
+    draws: Draws,
     /// One permit per byte that may wait for other nodes.
     waiting: Semaphore,
 }
@@ -54,13 +59,15 @@ pub(crate) struct Asked {
 }
 
 impl Router {
-    /// The router of `node`.
+    /// The router of `node`. The `seed` decides among nodes that are equally good, and how
+    /// long waits are; each node has another.
     #[must_use]
     pub fn new(
         node: NodeId,
         local: Arc<dyn LocalShards>,
         transport: Arc<dyn Transport>,
         placements: Placements,
+        seed: u64,
     ) -> Self {
         Self(Arc::new(Inner {
             node,
@@ -70,6 +77,7 @@ impl Router {
             leaders: Leaders::default(),
             suspects: Suspects::default(),
             counters: Counters::default(),
+            draws: Draws::new(seed),
             waiting: Semaphore::new(FORWARD_BYTES_WAITING_MAX),
         }))
     }
@@ -196,7 +204,7 @@ impl Inner {
             if let Some(result) = progress.after(end) {
                 return result;
             }
-            let pause = backoff(round, rand::random());
+            let pause = backoff(round, self.draws.next());
             if asked.deadline.saturating_duration_since(Instant::now()) <= pause {
                 break;
             }
@@ -209,6 +217,10 @@ impl Inner {
             };
             // Either way it is time for another round.
             let _ = timeout(pause, changed).await;
+            // Timers may be late.
+            if Instant::now() >= asked.deadline {
+                break;
+            }
             count(&self.counters.retries);
         }
         Err(progress.give_up())
@@ -218,7 +230,11 @@ impl Inner {
     pub(crate) async fn round(&self, asked: &Asked, journey: &Journey) -> End {
         let mut tried = Vec::new();
         let mut obstacle = Obstacle::Unplaced;
-        for _ in 0..ROUND_ATTEMPTS_MAX {
+        let attempts_max = match journey {
+            Journey::Starts => ROUND_ATTEMPTS_MAX,
+            Journey::Forwarded { .. } => ONWARD_ATTEMPTS_MAX,
+        };
+        for _ in 0..attempts_max {
             let wanted = asked.body.consistency();
             let decided = self.view(asked.shard, &tried, |view| route(&view, journey, wanted));
             let (node, end) = match decided {
@@ -268,7 +284,7 @@ impl Inner {
             hint: self.leaders.get(shard),
             suspects: &suspects,
             tried,
-            draw: usize::from(rand::random::<u16>()),
+            draw: usize::from(self.draws.next()),
         })
     }
 
@@ -296,7 +312,10 @@ impl Inner {
         };
         match result {
             Ok(answer) => End::Answered { by: self.node, answer },
-            Err(LocalError::NotLeader { .. }) => {
+            Err(LocalError::NotLeader { leader }) => {
+                let epoch = self.placements.borrow().epoch();
+                let hint = leader.map(|leader| Hint { leader, epoch });
+                self.on_wrong_owner(self.node, asked.shard, hint);
                 End::NotDone(Obstacle::NotLeader { node: self.node })
             }
             Err(LocalError::NotNow { reason }) => {
