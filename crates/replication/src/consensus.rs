@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use breccia_types::{Command, Entry, LogIndex, Outcome, ShardId};
+use breccia_types::{Command, Entry, LogIndex, NodeId, Outcome, ReplicaId, ShardId};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -91,6 +91,58 @@ pub enum ProposeError {
     /// Nothing more will be heard of the commands; they may or may not have been applied.
     #[error("the outcome is unknown")]
     Unknown,
+    /// Another replica orders the shard's writes, or none does. Nothing was queued.
+    #[error("this replica does not lead the shard")]
+    NotLeader {
+        /// The replica that does, as far as this one knows.
+        leader: Option<LeaderHint>,
+    },
+    /// The leader has not heard from a majority for too long, or only just became the leader.
+    /// Nothing was written; it may be sent again a little later.
+    #[error("no majority of the shard's replicas answers")]
+    NoQuorum,
+    /// The replica failed and is being restarted, or has been given up. Nothing was written.
+    #[error("the replica failed: {reason}")]
+    Failed {
+        /// How.
+        reason: String,
+    },
+}
+
+/// Where a shard's leader probably is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaderHint {
+    /// The leader.
+    pub replica: ReplicaId,
+    /// The node that holds it.
+    pub node: NodeId,
+}
+
+/// Why a replica cannot serve a read that sees everything acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Too many reads wait already.
+    #[error("too many reads wait")]
+    Busy,
+    /// The log is closed.
+    #[error("the log is closed")]
+    Closed,
+    /// Another replica leads the shard, or none does.
+    #[error("this replica does not lead the shard")]
+    NotLeader {
+        /// The replica that does, as far as this one knows.
+        leader: Option<LeaderHint>,
+    },
+    /// The leader could not make sure that it still is one; a little later it may.
+    #[error("no majority of the shard's replicas answers")]
+    NoQuorum,
+    /// The replica failed and is being restarted, or has been given up.
+    #[error("the replica failed: {reason}")]
+    Failed {
+        /// How.
+        reason: String,
+    },
 }
 
 /// How a shard's log stands.
@@ -146,19 +198,43 @@ impl Future for Proposal {
 /// The wait for a read barrier.
 #[derive(Debug)]
 #[must_use = "a read may only start when the barrier is passed"]
-pub struct ReadBarrier(());
+pub struct ReadBarrier(BarrierState);
+
+#[derive(Debug)]
+enum BarrierState {
+    Passed,
+    Refused(Option<ReadError>),
+    Waiting(oneshot::Receiver<Result<(), ReadError>>),
+}
 
 impl ReadBarrier {
     /// A barrier that is passed: this replica holds everything acknowledged.
     pub const fn passed() -> Self {
-        Self(())
+        Self(BarrierState::Passed)
+    }
+
+    /// A barrier that is not passed.
+    pub const fn refused(error: ReadError) -> Self {
+        Self(BarrierState::Refused(Some(error)))
+    }
+
+    pub(crate) const fn waiting(receiver: oneshot::Receiver<Result<(), ReadError>>) -> Self {
+        Self(BarrierState::Waiting(receiver))
     }
 }
 
 impl Future for ReadBarrier {
-    type Output = Result<(), ProposeError>;
+    type Output = Result<(), ReadError>;
 
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(()))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            BarrierState::Passed => Poll::Ready(Ok(())),
+            BarrierState::Refused(error) => {
+                Poll::Ready(Err(error.take().unwrap_or(ReadError::Closed)))
+            }
+            BarrierState::Waiting(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|received| received.unwrap_or(Err(ReadError::Closed))),
+        }
     }
 }

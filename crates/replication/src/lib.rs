@@ -12,6 +12,7 @@ pub mod raft;
 mod queue;
 
 pub use consensus::{
-    ApplyError, ConsensusStatus, Proposal, ProposeError, ShardConsensus, ShardEntry, StateMachine,
+    ApplyError, ConsensusStatus, LeaderHint, Proposal, ProposeError, ReadBarrier, ReadError,
+    ShardConsensus, ShardEntry, StateMachine,
 };
 pub use local::{FsyncPolicy, LocalLog, LocalShard, LogCounters};

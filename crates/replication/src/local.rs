@@ -12,15 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use breccia_types::{Command, Entry, NodeClock, Outcome, ShardId};
+use breccia_types::{Command, Entry, NodeClock, ShardId};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::consensus::{
-    ApplyError, ConsensusStatus, Proposal, ProposeError, ReadBarrier, ShardConsensus, ShardEntry,
-    StateMachine,
+    ConsensusStatus, Proposal, ProposeError, ReadBarrier, ShardConsensus, ShardEntry, StateMachine,
 };
-use crate::queue::{Gather, Gathered, Queue, Waiting};
+use crate::queue::{Gather, Gathered, Queue, answer, join};
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -200,7 +199,7 @@ impl<M: StateMachine> Writer<M> {
         self.is_dirty = self.policy != FsyncPolicy::Always;
         let results = self.machine.apply(entries);
         for (waiting, result) in replies.into_iter().zip(results) {
-            answer(waiting, result);
+            answer(waiting, result.map_err(ProposeError::Apply));
         }
     }
 
@@ -239,34 +238,6 @@ impl<M: StateMachine> Writer<M> {
         if let Err(error) = self.machine.sync() {
             tracing::error!(%error, "recent writes may not survive a loss of power");
         }
-    }
-}
-
-/// Where the outcomes of a proposal go, and how many there are.
-struct Expecting {
-    commands: usize,
-    reply: tokio::sync::oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
-}
-
-fn join(waiting: Vec<Waiting>) -> (Vec<Command>, Vec<Expecting>) {
-    let mut all = Vec::new();
-    let mut expecting = Vec::with_capacity(waiting.len());
-    for Waiting { commands, reply } in waiting {
-        expecting.push(Expecting { commands: commands.len(), reply });
-        all.extend(commands);
-    }
-    (all, expecting)
-}
-
-fn answer(expecting: Vec<Expecting>, result: Result<Vec<Outcome>, ApplyError>) {
-    let mut outcomes = result.map(Vec::into_iter);
-    for Expecting { commands, reply } in expecting {
-        let answer = match &mut outcomes {
-            Ok(outcomes) => Ok(outcomes.by_ref().take(commands).collect()),
-            Err(error) => Err(ProposeError::Apply(error.clone())),
-        };
-        // A client that went away no longer wants its answer.
-        let _ = reply.send(answer);
     }
 }
 

@@ -38,10 +38,41 @@ struct State {
     closed: bool,
 }
 
+/// What waits for one shard's next entries.
 #[derive(Default)]
-struct ShardQueue {
+pub(crate) struct ShardQueue {
     waiting: VecDeque<Waiting>,
     commands: usize,
+}
+
+/// Where the outcomes of a proposal go, and how many there are.
+pub(crate) struct Expecting {
+    commands: usize,
+    reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+}
+
+/// The commands of one entry, and who expects their outcomes.
+pub(crate) fn join(waiting: Vec<Waiting>) -> (Vec<Command>, Vec<Expecting>) {
+    let mut all = Vec::new();
+    let mut expecting = Vec::with_capacity(waiting.len());
+    for Waiting { commands, reply } in waiting {
+        expecting.push(Expecting { commands: commands.len(), reply });
+        all.extend(commands);
+    }
+    (all, expecting)
+}
+
+/// Gives each proposal of an entry its outcomes, or all of them the error.
+pub(crate) fn answer(expecting: Vec<Expecting>, result: Result<Vec<Outcome>, ProposeError>) {
+    let mut outcomes = result.map(Vec::into_iter);
+    for Expecting { commands, reply } in expecting {
+        let answer = match &mut outcomes {
+            Ok(outcomes) => Ok(outcomes.by_ref().take(commands).collect()),
+            Err(error) => Err(error.clone()),
+        };
+        // A client that went away no longer wants its answer.
+        let _ = reply.send(answer);
+    }
 }
 
 /// The queue in front of the log's one writer.
@@ -62,13 +93,10 @@ impl Queue {
         }
         let was_empty = state.bytes == 0;
         let queue = state.by_shard.entry(shard).or_default();
-        let is_full = queue.commands + commands.len() > PROPOSALS_WAITING_MAX;
-        if (is_full && queue.commands > 0) || state.bytes + bytes > PROPOSAL_BYTES_WAITING_MAX {
+        if !queue.has_room(commands.len()) || state.bytes + bytes > PROPOSAL_BYTES_WAITING_MAX {
             return Proposal::refused(ProposeError::Busy);
         }
-        let queue = state.by_shard.entry(shard).or_default();
-        queue.commands += commands.len();
-        queue.waiting.push_back(Waiting { commands, reply });
+        state.by_shard.entry(shard).or_default().push(Waiting { commands, reply });
         state.bytes += bytes;
         drop(state);
         if was_empty {
@@ -120,7 +148,27 @@ impl Queue {
 }
 
 impl ShardQueue {
-    fn take_entry(&mut self) -> (Vec<Waiting>, usize) {
+    /// Whether so many more commands may wait. However many they are, they may wait alone.
+    pub(crate) const fn has_room(&self, commands: usize) -> bool {
+        self.commands == 0 || self.commands + commands <= PROPOSALS_WAITING_MAX
+    }
+
+    pub(crate) fn push(&mut self, waiting: Waiting) {
+        self.commands += waiting.commands.len();
+        self.waiting.push_back(waiting);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many commands wait.
+    pub(crate) const fn commands(&self) -> usize {
+        self.commands
+    }
+
+    /// Takes what the next entry holds, and the bytes that leave the queue with it.
+    pub(crate) fn take_entry(&mut self) -> (Vec<Waiting>, usize) {
         let (mut taken, mut commands, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = self.waiting.front() {
             let next_bytes = bytes_of(&next.commands);
@@ -139,7 +187,7 @@ impl ShardQueue {
 }
 
 /// Bytes that commands take while they wait; never 0, so that a queue without bytes is empty.
-fn bytes_of(commands: &[Command]) -> usize {
+pub(crate) fn bytes_of(commands: &[Command]) -> usize {
     commands.iter().map(|command| command.payload.len() + size_of::<Command>()).sum::<usize>() + 1
 }
 

@@ -33,7 +33,8 @@ use target::Target;
 /// What a plan aims at, and what stands in its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Goal<'a> {
-    /// The nodes that should hold each shard.
+    /// The nodes that should hold each shard: what the ring says of all nodes that are
+    /// neither lost nor draining. If it names others they are passed over.
     pub wanted: &'a Assignment,
     /// The nodes that have been dead for so long that they are given up.
     pub lost: &'a BTreeSet<NodeId>,

@@ -15,6 +15,12 @@ pub enum StoreError {
         /// What the engine found.
         detail: String,
     },
+    /// Bytes of the log are not what was written: no shard of this node can be trusted.
+    #[error("the log is corrupt: {detail}")]
+    CorruptLog {
+        /// What the database found.
+        detail: String,
+    },
     /// The disk is full.
     #[error("the disk is full: {detail}")]
     DiskFull {
@@ -59,14 +65,21 @@ impl StoreError {
         operation: &'static str,
         shard: ShardId,
     ) -> Self {
+        match Self::from_rocks_log(error, operation) {
+            Self::CorruptLog { detail } => Self::Corrupt { shard, detail },
+            other => other,
+        }
+    }
+
+    pub(crate) fn from_rocks_log(error: &rocksdb::Error, operation: &'static str) -> Self {
         let detail = error.as_ref().to_owned();
         match error.kind() {
-            rocksdb::ErrorKind::Corruption => Self::Corrupt { shard, detail },
+            rocksdb::ErrorKind::Corruption => Self::CorruptLog { detail },
             _ if detail.contains("No space left") || detail.contains("NoSpace") => {
                 Self::DiskFull { detail }
             }
             _ if detail.contains("No such file") && detail.contains(".sst") => {
-                Self::Corrupt { shard, detail }
+                Self::CorruptLog { detail }
             }
             _ => Self::Io { operation, detail },
         }

@@ -5,6 +5,8 @@
 //! batches. The upper one gives bytes a meaning: [`key`] and [`row`] are the layouts,
 //! [`TableReader`] reads rows, versions and scans from any state of a shard, and
 //! [`Transaction`] is what a write command sees while it is applied.
+//!
+//! The replicated log has a database of its own: [`LogStore`].
 
 pub mod engine;
 pub mod error;
@@ -16,6 +18,7 @@ pub mod batch;
 pub mod table;
 pub mod transaction;
 
+pub mod log;
 pub mod memory;
 pub mod retention;
 pub mod rocks;
@@ -25,6 +28,7 @@ pub use engine::{
     Applied, Bounds, Cursor, Durability, Engine, Lookup, MemoryUsage, Reader, ShardEngine, Usage,
 };
 pub use error::StoreError;
+pub use log::{LogOp, LogRow, LogStore, MemoryLog, RocksLog, RocksLogOptions, ScanLimits};
 pub use memory::MemoryEngine;
 pub use retention::RetentionRules;
 pub use rocks::{RocksEngine, RocksOptions};

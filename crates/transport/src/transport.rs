@@ -1,5 +1,6 @@
 //! The seam: what a transport offers to those who send, and asks of those who receive.
 
+use std::fmt;
 use std::time::Duration;
 
 use breccia_types::NodeId;
@@ -22,6 +23,12 @@ pub trait Transport: Send + Sync + 'static {
 
 /// Receives from other nodes.
 pub trait Handler: Send + Sync + 'static {
+    /// Who may use the method. The transport asks before it hands a message over.
+    fn access(&self, method: Method) -> Access {
+        let _ = method;
+        Access::Members
+    }
+
     /// Answers a call. The future is dropped when the caller's timeout has passed or its
     /// connection is gone.
     fn on_call(
@@ -41,9 +48,26 @@ pub trait Handler: Send + Sync + 'static {
     ) -> BoxFuture<'static, ()>;
 }
 
+/// Who may use a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Nobody: it is not served here.
+    Nobody,
+    /// Nodes of the same cluster.
+    Members,
+    /// Nodes that belong to no cluster yet, too.
+    Anyone,
+}
+
 /// What a message is about. Each layer that listens owns some numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Method(pub u8);
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "method {}", self.0)
+    }
+}
 
 /// Which connection carries a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,5 +151,30 @@ pub enum TransportError {
         node: NodeId,
         /// Why, as the layer above encodes it.
         refusal: Refusal,
+    },
+    /// The other side serves no such method. It has not seen the message.
+    #[error("{node} does not serve {method}")]
+    NotServed {
+        /// The node.
+        node: NodeId,
+        /// The method.
+        method: Method,
+    },
+    /// The method is for nodes of the same cluster, and one side belongs to none yet. The
+    /// other side has not seen the message.
+    #[error("{node} serves {method} to members of its cluster only")]
+    NotAMember {
+        /// The node.
+        node: NodeId,
+        /// The method.
+        method: Method,
+    },
+    /// The message or its reply is longer than a frame may be.
+    #[error("a message to {node}, or its reply, is longer than {bytes_max} bytes")]
+    TooLarge {
+        /// The node.
+        node: NodeId,
+        /// The longest content of a frame, in bytes.
+        bytes_max: usize,
     },
 }

@@ -108,6 +108,13 @@ impl LogIndex {
     }
 }
 
+/// What the consensus library's conformance suite asks of the identities that it is given.
+impl From<u64> for ReplicaId {
+    fn from(raw: u64) -> Self {
+        Self(raw)
+    }
+}
+
 impl NodeId {
     /// Forty hexadecimal digits, the form in which Redis Cluster names nodes.
     #[must_use]

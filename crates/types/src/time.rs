@@ -149,6 +149,12 @@ impl NodeClock {
         Timestamp(before.max(wall))
     }
 
+    /// Makes every later instant lie after `seen`, which another node's clock gave out. Jumps
+    /// forwards if this clock is behind.
+    pub fn advance_past(&self, seen: Timestamp) {
+        self.latest.fetch_max(seen.as_micros(), Ordering::SeqCst);
+    }
+
     /// An instant later than every one returned before, followed by `reserved` more that
     /// no later call returns: one for each command of an entry.
     #[must_use]
@@ -208,6 +214,16 @@ mod tests {
         assert_eq!(clock.now().as_micros(), 5_000);
         assert_eq!(clock.stamp(3).as_micros(), 5_001);
         assert_eq!(clock.stamp(0).as_micros(), 5_005);
+    }
+
+    #[test]
+    fn stamps_are_later_than_what_another_clock_gave_out() {
+        let wall = Arc::new(ManualClock::new(Timestamp::from_micros(1_000)));
+        let clock = NodeClock::new(Box::new(Shared(wall)), Timestamp::MIN);
+        clock.advance_past(Timestamp::from_micros(9_000));
+        assert_eq!(clock.stamp(0).as_micros(), 9_001);
+        clock.advance_past(Timestamp::from_micros(10));
+        assert_eq!(clock.now().as_micros(), 9_001);
     }
 
     #[test]

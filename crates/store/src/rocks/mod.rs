@@ -319,12 +319,15 @@ fn existing_families(options: &Options, path: &Path) -> Result<Vec<String>, Stor
 }
 
 fn open_error(error: &rocksdb::Error, path: &Path) -> StoreError {
+    in_use(error, path)
+        .unwrap_or_else(|| StoreError::from_rocks(error, "open the database", ShardId::default()))
+}
+
+/// The error that another process has the directory open, if that is what RocksDB says.
+pub(crate) fn in_use(error: &rocksdb::Error, path: &Path) -> Option<StoreError> {
     let detail: &str = error.as_ref();
-    if detail.contains("lock") && detail.contains("LOCK") {
-        let path: PathBuf = path.to_owned();
-        return StoreError::InUse { path: path.display().to_string() };
-    }
-    StoreError::from_rocks(error, "open the database", ShardId::default())
+    let is_locked = detail.contains("lock") && detail.contains("LOCK");
+    is_locked.then(|| StoreError::InUse { path: path.display().to_string() })
 }
 
 fn family_of_shard(shard: ShardId) -> String {

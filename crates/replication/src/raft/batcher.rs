@@ -1,0 +1,167 @@
+//! Gathers proposals into entries.
+//!
+//! While entries are on their way the next proposals gather, so the slower the log is, the
+//! more of them share an entry and a flush. A leader stamps entries only after it has applied
+//! an entry of its own term: then its clock is past every stamp of its predecessors, and
+//! stamps grow along the log.
+
+use std::sync::Arc;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use openraft::ServerState;
+use openraft::alias::CommittedLeaderIdOf;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::codec;
+use super::instance::Instance;
+use super::shared::{Shared, hint_of};
+use super::types::GroupConfig;
+use crate::consensus::{LeaderHint, ProposeError};
+use crate::queue::{Expecting, answer, join};
+
+/// Entries of a shard that may be on their way at the same time. With one, the log idles while
+/// an entry is applied; more than two only make smaller entries of the same commands.
+const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+
+type Leadership = CommittedLeaderIdOf<GroupConfig>;
+type WriteResult = ClientWriteResult<GroupConfig>;
+/// What became of an entry, `None` if the replica stopped, and who expects to hear.
+type Written = (Option<WriteResult>, Vec<Expecting>);
+
+/// Proposes a shard's entries, until its queue is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    Batcher { shared, leadership: None }.run().await;
+}
+
+struct Batcher {
+    shared: Arc<Shared>,
+    /// The leadership under which this replica may stamp entries, as far as is known.
+    leadership: Option<Leadership>,
+}
+
+impl Batcher {
+    async fn run(mut self) {
+        let mut in_flight = FuturesUnordered::new();
+        let mut since = Instant::now();
+        let mut tick = tokio::time::interval(self.shared.timing.heartbeat);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let has_room = in_flight.len() < ENTRIES_IN_FLIGHT_MAX;
+            tokio::select! {
+                Some(written) = in_flight.next(), if !in_flight.is_empty() => {
+                    since = Instant::now();
+                    self.on_written(written);
+                }
+                is_open = shared.queue.arrived(), if has_room => {
+                    if !is_open {
+                        break;
+                    }
+                    if in_flight.is_empty() {
+                        since = Instant::now();
+                    }
+                    if let Some((reply, expecting)) = self.propose().await {
+                        in_flight.push(async move { (reply.await.ok(), expecting) });
+                    }
+                }
+                _ = tick.tick() => {
+                    // What waits behind entries that no majority takes hears so.
+                    if !has_room && since.elapsed() > self.shared.timing.reply_timeout() {
+                        self.shared.queue.refuse_all(&ProposeError::NoQuorum);
+                    }
+                }
+            }
+        }
+        while let Some(written) = in_flight.next().await {
+            self.on_written(written);
+        }
+    }
+
+    /// Puts the next entry into the log, or refuses what waits.
+    async fn propose(&mut self) -> Option<(oneshot::Receiver<WriteResult>, Vec<Expecting>)> {
+        let (instance, leadership) = match self.lead().await {
+            Ok(leading) => leading,
+            Err(error) => {
+                self.shared.queue.refuse_all(&error);
+                return None;
+            }
+        };
+        let (commands, expecting) = join(self.shared.queue.take_entry());
+        let reserved = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let stamp = self.shared.clock.stamp(reserved);
+        let payload = codec::encode_payload(stamp, &commands);
+        let (responder, reply) = ProgressResponder::complete_only();
+        let write = instance.raft.write(payload).with_leader(leadership).responder(responder);
+        if write.await.is_err() {
+            answer(expecting, Err(self.shared.not_running()));
+            return None;
+        }
+        Some((reply, expecting))
+    }
+
+    /// The replica, and the leadership under which it may stamp entries now.
+    async fn lead(&mut self) -> Result<(Arc<Instance>, Leadership), ProposeError> {
+        let instance = self.shared.instance().ok_or_else(|| self.shared.not_running())?;
+        if let Some(leadership) = self.leadership {
+            return Ok((instance, leadership));
+        }
+        let deadline = Instant::now() + self.shared.timing.election_timeout_min;
+        let mut metrics = instance.raft.metrics();
+        loop {
+            {
+                let now = metrics.borrow_and_update();
+                if now.state != ServerState::Leader {
+                    return Err(ProposeError::NotLeader { leader: hint_of(&now) });
+                }
+                let applied = now.last_applied.map(|applied| *applied.committed_leader_id());
+                if let Some(applied) = applied
+                    && applied.term == now.current_term
+                {
+                    self.leadership = Some(applied);
+                    drop(now);
+                    return Ok((instance, applied));
+                }
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(self.shared.not_running()),
+                Err(_) => return Err(ProposeError::NoQuorum),
+            }
+        }
+    }
+
+    fn on_written(&mut self, (result, expecting): Written) {
+        let result = match result {
+            Some(Ok(response)) => Ok(response.data.0),
+            Some(Err(error)) => {
+                self.leadership = None;
+                Err(refused(error))
+            }
+            None => {
+                self.leadership = None;
+                Err(ProposeError::Unknown)
+            }
+        };
+        answer(expecting, result);
+    }
+}
+
+fn refused(error: ClientWriteError<GroupConfig>) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, leader_node, reason }) => {
+            if reason == ForwardReason::LeaseExpired {
+                return ProposeError::NoQuorum;
+            }
+            let leader = leader_id.zip(leader_node);
+            let leader = leader.map(|(replica, node)| LeaderHint { replica, node });
+            ProposeError::NotLeader { leader }
+        }
+        // The entry was in this replica's log; another leader may have kept or dropped it.
+        _ => ProposeError::Unknown,
+    }
+}

@@ -1,0 +1,152 @@
+//! What waits for a shard's log: bounded in commands per shard and in bytes per node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use breccia_types::Command;
+use breccia_types::limits::PROPOSAL_BYTES_WAITING_MAX;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::consensus::{Proposal, ProposeError};
+use crate::queue::{ShardQueue, Waiting, bytes_of};
+
+/// Bytes of commands that wait on the node, in all its shards.
+#[derive(Debug, Default)]
+pub(crate) struct ByteBudget(AtomicUsize);
+
+impl ByteBudget {
+    fn take(&self, bytes: usize) -> bool {
+        let fits = |taken: usize| {
+            let after = taken.saturating_add(bytes);
+            (after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// The queue in front of a shard's log.
+pub(crate) struct ProposalQueue {
+    state: Mutex<State>,
+    arrived: Notify,
+    budget: Arc<ByteBudget>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: ShardQueue,
+    is_closed: bool,
+}
+
+impl ProposalQueue {
+    pub(crate) fn new(budget: Arc<ByteBudget>) -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), budget }
+    }
+
+    /// Queues commands, or refuses them at once.
+    pub(crate) fn push(&self, commands: Vec<Command>) -> Proposal {
+        let (reply, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Proposal::refused(ProposeError::Closed);
+        }
+        let has_room = state.queue.has_room(commands.len());
+        if !has_room || !self.budget.take(bytes_of(&commands)) {
+            return Proposal::refused(ProposeError::Busy);
+        }
+        state.queue.push(Waiting { commands, reply });
+        drop(state);
+        self.arrived.notify_one();
+        Proposal::waiting(receiver)
+    }
+
+    /// Waits until something waits. `false` if nothing does, nor ever will.
+    pub(crate) async fn arrived(&self) -> bool {
+        loop {
+            {
+                let state = self.state.lock();
+                if !state.queue.is_empty() || state.is_closed {
+                    return !state.queue.is_empty();
+                }
+            }
+            // A notification that came since the look is kept for this wait.
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Takes what the next entry holds: whole proposals, in order.
+    pub(crate) fn take_entry(&self) -> Vec<Waiting> {
+        let (waiting, bytes) = self.state.lock().queue.take_entry();
+        self.budget.give_back(bytes);
+        waiting
+    }
+
+    /// Answers everything that waits with an error.
+    pub(crate) fn refuse_all(&self, error: &ProposeError) {
+        loop {
+            let waiting = self.take_entry();
+            if waiting.is_empty() {
+                return;
+            }
+            for waiting in waiting {
+                let _ = waiting.reply.send(Err(error.clone()));
+            }
+        }
+    }
+
+    /// Refuses what comes from now on; what waits may still be taken.
+    pub(crate) fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// How many commands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().queue.commands()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use breccia_types::ServiceId;
+    use breccia_types::limits::PROPOSALS_WAITING_MAX;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn commands(count: usize, bytes: usize) -> Vec<Command> {
+        let payload = Bytes::from(vec![0; bytes]);
+        vec![Command { service: ServiceId::new(1), request_id: None, payload }; count]
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_takes_again_when_drained() {
+        let queue = ProposalQueue::new(Arc::default());
+        let _kept = queue.push(commands(PROPOSALS_WAITING_MAX, 0));
+        assert_eq!(queue.push(commands(1, 0)).await, Err(ProposeError::Busy));
+        assert!(queue.arrived().await);
+        assert_eq!(queue.take_entry().len(), 1);
+        let proposal = queue.push(commands(1, 0));
+        queue.close();
+        assert!(queue.arrived().await);
+        queue.refuse_all(&ProposeError::NoQuorum);
+        assert_eq!(proposal.await, Err(ProposeError::NoQuorum));
+        assert!(!queue.arrived().await);
+        assert_eq!(queue.push(commands(1, 0)).await, Err(ProposeError::Closed));
+    }
+
+    #[tokio::test]
+    async fn one_shards_bytes_make_another_busy() {
+        let budget = Arc::new(ByteBudget::default());
+        let (one, other) = (ProposalQueue::new(budget.clone()), ProposalQueue::new(budget));
+        let _kept = one.push(commands(1, PROPOSAL_BYTES_WAITING_MAX - 100));
+        assert_eq!(other.push(commands(1, 100)).await, Err(ProposeError::Busy));
+        drop(one.take_entry());
+        let _kept = other.push(commands(1, 100));
+        assert_eq!(other.waiting(), 1);
+    }
+}

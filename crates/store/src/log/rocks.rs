@@ -1,0 +1,234 @@
+//! The log's database on RocksDB.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRawIteratorWithThreadMode, DBRecoveryMode, FlushOptions, Options, Range, ReadOptions,
+    SizeApproximationFlags, WriteBatch, WriteOptions,
+};
+
+use super::{LogOp, LogRow, LogStore, ScanLimits};
+use crate::engine::{Bounds, Durability, Usage};
+use crate::error::StoreError;
+use crate::rocks::{Database, in_use};
+
+const MEBIBYTE: usize = 1 << 20;
+const FAMILY: &str = "log";
+/// Write buffers, the active one included. Writes stall when all are full.
+const WRITE_BUFFERS: i32 = 4;
+/// Buffers that are flushed together: what a later one deletes never reaches a file.
+const WRITE_BUFFERS_MERGED: i32 = 2;
+const BLOCK_BYTES: usize = 32 << 10;
+
+/// What an operator chooses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RocksLogOptions {
+    /// One of four write buffers, in bytes. The larger, the more of the log is purged before
+    /// it would be written to a file.
+    pub write_buffer_bytes: usize,
+    /// The block cache, in bytes. Small: replicas read the log's end, which is in memory.
+    pub cache_bytes: usize,
+    /// The write-ahead files together, in bytes, before buffers are flushed to shorten them.
+    pub wal_bytes_max: u64,
+}
+
+impl Default for RocksLogOptions {
+    fn default() -> Self {
+        Self {
+            write_buffer_bytes: 64 * MEBIBYTE,
+            cache_bytes: 8 * MEBIBYTE,
+            wal_bytes_max: 512 * MEBIBYTE as u64,
+        }
+    }
+}
+
+/// A log in a RocksDB database of its own.
+pub struct RocksLog {
+    database: Database,
+}
+
+impl RocksLog {
+    /// Opens the log in `path`, creating it if there is none. A write that a crash cut short
+    /// at the very end is dropped: it was never acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it open; [`StoreError::CorruptLog`] if
+    /// something that was acknowledged cannot be read; [`StoreError::Io`].
+    pub fn open(path: &Path, options: &RocksLogOptions) -> Result<Self, StoreError> {
+        let families = [
+            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
+            ColumnFamilyDescriptor::new(FAMILY, family_options(options)),
+        ];
+        let database = Database::open_cf_descriptors(&database_options(options), path, families)
+            .map_err(|error| {
+                in_use(&error, path).unwrap_or_else(|| log_error(&error, "open the log"))
+            })?;
+        Ok(Self { database })
+    }
+
+    fn family(&self) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
+        self.database.cf_handle(FAMILY).ok_or_else(|| StoreError::Io {
+            operation: "open the log",
+            detail: format!("column family {FAMILY} is missing"),
+        })
+    }
+
+    fn iterator(
+        &self,
+        bounds: &Bounds,
+    ) -> Result<DBRawIteratorWithThreadMode<'_, Database>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(bounds.lower.as_slice());
+        options.set_iterate_upper_bound(bounds.upper.as_slice());
+        options.fill_cache(false);
+        Ok(self.database.raw_iterator_cf_opt(&self.family()?, options))
+    }
+
+    fn property(&self, name: &str) -> u64 {
+        let found = self
+            .family()
+            .ok()
+            .and_then(|family| self.database.property_int_value_cf(&family, name).ok().flatten());
+        found.unwrap_or(0)
+    }
+}
+
+impl LogStore for RocksLog {
+    fn write(&self, ops: &[LogOp], durability: Durability) -> Result<(), StoreError> {
+        let family = self.family()?;
+        let mut batch = WriteBatch::default();
+        for op in ops {
+            match op {
+                LogOp::Put { key, value } => batch.put_cf(&family, key, value),
+                LogOp::Delete { key } => batch.delete_cf(&family, key),
+                LogOp::DeleteRange(bounds) if bounds.lower < bounds.upper => {
+                    batch.delete_range_cf(&family, &bounds.lower, &bounds.upper);
+                }
+                LogOp::DeleteRange(_) => {}
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.database
+            .write_opt(&batch, &options)
+            .map_err(|error| log_error(&error, "write the log"))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.database.flush_wal(true).map_err(|error| log_error(&error, "sync the log"))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.database
+            .get_cf(&self.family()?, key)
+            .map(|found| found.map(Bytes::from))
+            .map_err(|error| log_error(&error, "read the log"))
+    }
+
+    fn scan(&self, bounds: &Bounds, limits: ScanLimits) -> Result<Vec<LogRow>, StoreError> {
+        let mut rows = Vec::new();
+        if bounds.lower >= bounds.upper {
+            return Ok(rows);
+        }
+        let mut iterator = self.iterator(bounds)?;
+        let mut bytes = 0;
+        iterator.seek_to_first();
+        while rows.len() < limits.rows_max
+            && let Some((key, value)) = iterator.item()
+        {
+            bytes += key.len() + value.len();
+            if bytes > limits.bytes_max && !rows.is_empty() {
+                return Ok(rows);
+            }
+            rows.push(LogRow { key: key.to_vec(), value: Bytes::copy_from_slice(value) });
+            iterator.next();
+        }
+        iterator.status().map_err(|error| log_error(&error, "read the log"))?;
+        Ok(rows)
+    }
+
+    fn last_key(&self, bounds: &Bounds) -> Result<Option<Vec<u8>>, StoreError> {
+        if bounds.lower >= bounds.upper {
+            return Ok(None);
+        }
+        let mut iterator = self.iterator(bounds)?;
+        iterator.seek_to_last();
+        iterator.status().map_err(|error| log_error(&error, "read the log"))?;
+        Ok(iterator.key().map(<[u8]>::to_vec))
+    }
+
+    fn range_bytes(&self, bounds: &Bounds) -> Result<u64, StoreError> {
+        let counted =
+            SizeApproximationFlags::INCLUDE_MEMTABLE | SizeApproximationFlags::INCLUDE_FILES;
+        let ranges = [Range::new(&bounds.lower, &bounds.upper)];
+        self.database
+            .get_approximate_sizes_cf_with_flags(&self.family()?, counted, &ranges)
+            .map(|sizes| sizes.into_iter().sum())
+            .map_err(|error| log_error(&error, "measure the log"))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            keys_estimate: self.property("rocksdb.estimate-num-keys"),
+            disk_bytes: self.property("rocksdb.total-sst-files-size"),
+            memory_bytes: self.property("rocksdb.size-all-mem-tables"),
+        }
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.database
+            .flush_cf_opt(&self.family()?, &options)
+            .map_err(|error| log_error(&error, "flush the log"))
+    }
+}
+
+impl Drop for RocksLog {
+    fn drop(&mut self) {
+        self.database.cancel_all_background_work(true);
+    }
+}
+
+fn database_options(chosen: &RocksLogOptions) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A torn tail is what a crash leaves. Damage before the tail is the loss of something
+    // acknowledged: the default mode would drop all that follows it without a word.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_wal_compression_type(DBCompressionType::None);
+    options.set_max_total_wal_size(chosen.wal_bytes_max);
+    options.set_paranoid_checks(true);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(MEBIBYTE as u64);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(16 * MEBIBYTE);
+    options
+}
+
+fn family_options(chosen: &RocksLogOptions) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(chosen.cache_bytes));
+    table.set_block_size(BLOCK_BYTES);
+    table.set_format_version(6);
+
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(chosen.write_buffer_bytes);
+    options.set_max_write_buffer_number(WRITE_BUFFERS);
+    options.set_min_write_buffer_number_to_merge(WRITE_BUFFERS_MERGED);
+    options.set_target_file_size_base(chosen.write_buffer_bytes as u64);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    // What reaches a file is purged soon; and its size is what the log says it takes.
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+fn log_error(error: &rocksdb::Error, operation: &'static str) -> StoreError {
+    StoreError::from_rocks_log(error, operation)
+}
