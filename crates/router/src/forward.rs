@@ -10,7 +10,7 @@ use crate::metrics::count;
 use crate::receive::METHOD;
 use crate::route::{Consistency, Hint, Journey};
 use crate::router::{Asked, Inner};
-use crate::wire::{ForwardedReply, ForwardedRequest};
+use crate::wire::{ForwardedReply, ForwardedRequest, Repetition};
 
 impl Inner {
     pub(crate) async fn forward(
@@ -98,7 +98,19 @@ impl Inner {
                 self.suspects.add(to);
                 End::NotDone(error.into())
             }
-            TransportError::Busy { .. } => End::NotDone(error.into()),
+            TransportError::Busy { .. }
+            | TransportError::NotServed { .. }
+            | TransportError::NotAMember { .. } => End::NotDone(error.into()),
+            // The message or the reply: another try would end the same.
+            TransportError::TooLarge { .. } => End::Failed(match asked.body.repetition() {
+                Repetition::Harmless => RequestError::InvalidArgument {
+                    argument: "request",
+                    reason: format!("{error}; ask for less at once"),
+                },
+                Repetition::Recognised | Repetition::Harmful => {
+                    RequestError::OutcomeUnknown { shard: asked.shard }
+                }
+            }),
             TransportError::Refused { node, refusal } => {
                 let reason = String::from_utf8_lossy(&refusal.0).into_owned();
                 End::NotDone(Obstacle::NotNow { node, reason })
