@@ -13,6 +13,7 @@ pub mod key;
 pub mod row;
 
 pub mod batch;
+pub mod export;
 pub mod table;
 pub mod transaction;
 
@@ -25,6 +26,7 @@ pub use engine::{
     Applied, Bounds, Cursor, Durability, Engine, Lookup, MemoryUsage, Reader, ShardEngine, Usage,
 };
 pub use error::StoreError;
+pub use export::ExportFault;
 pub use memory::MemoryEngine;
 pub use retention::RetentionRules;
 pub use rocks::{RocksEngine, RocksOptions};
