@@ -121,7 +121,7 @@ impl RocksShard {
         let failed = |error: rocksdb::Error| self.error(&error, "export a shard");
         fs::create_dir(into).map_err(|error| self.export_error(&error))?;
         let options = self.tuning().plain_family();
-        let mut files = RowFiles::new(into, &options);
+        let mut files = RowFiles::new(into, &options, FILE_BYTES_MAX);
         let mut reading = ReadOptions::default();
         reading.fill_cache(false);
         let mut rows = self.database().raw_iterator_cf_opt(self.family(), reading);
@@ -176,13 +176,15 @@ pub(super) fn count_of(properties: &str, what: &str) -> Option<u64> {
 struct RowFiles<'a> {
     directory: &'a Path,
     options: &'a Options,
+    /// Size at which a file ends, in bytes.
+    file_bytes_max: u64,
     open: Option<(SstFileWriter<'a>, FilePlacement)>,
     finished: Vec<FilePlacement>,
 }
 
 impl<'a> RowFiles<'a> {
-    const fn new(directory: &'a Path, options: &'a Options) -> Self {
-        Self { directory, options, open: None, finished: Vec::new() }
+    const fn new(directory: &'a Path, options: &'a Options, file_bytes_max: u64) -> Self {
+        Self { directory, options, file_bytes_max, open: None, finished: Vec::new() }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), rocksdb::Error> {
@@ -194,7 +196,7 @@ impl<'a> RowFiles<'a> {
         placement.entries += 1;
         placement.largest_key.clear();
         placement.largest_key.extend_from_slice(key);
-        if writer.file_size() >= FILE_BYTES_MAX {
+        if writer.file_size() >= self.file_bytes_max {
             self.end()?;
         }
         Ok(())
@@ -234,7 +236,46 @@ fn begin<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use breccia_types::ShardId;
+
     use super::*;
+    use crate::engine::{Bounds, Engine};
+    use crate::rocks::{RocksEngine, RocksOptions};
+
+    #[test]
+    fn rewritten_rows_are_imported_from_as_many_files_as_they_need() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = RocksOptions { memory_bytes: 64 << 20, background_jobs: 2 };
+        let engine = RocksEngine::open(&directory.path().join("db"), &options, Arc::default());
+        let engine = engine.expect("opens");
+        let (into, shard) = (directory.path().join("export"), ShardId::new(3));
+        fs::create_dir(&into).expect("a directory");
+        let options = engine.tuning.plain_family();
+        let mut files = RowFiles::new(&into, &options, 16 << 10);
+        let row = |number: u32| (number.to_be_bytes(), crate::row::encode(&[7; 100], None));
+        for number in 0..20_000 {
+            let (key, value) = row(number);
+            files.put(&key, &value).expect("puts");
+        }
+        let files = files.finish().expect("finishes");
+        assert!(files.len() > 3, "{} files", files.len());
+        Manifest::seal(&into, (ExportKind::Rocks, shard), COMPARATOR, files).expect("seals");
+        let imported = engine.import_shard(shard, &into).expect("imports");
+        for round in 0..2 {
+            let mut rows = imported.cursor(Bounds { lower: vec![0], upper: vec![0xff] });
+            rows.seek_to_first();
+            for number in 0..20_000 {
+                let (key, value) = row(number);
+                assert_eq!(rows.item(), Some((&key[..], &value[..])), "{number} {round}");
+                assert_eq!(imported.get(&key).expect("reads").as_deref(), Some(&value[..]));
+                rows.next();
+            }
+            assert_eq!(rows.item(), None);
+            imported.compact(None);
+        }
+    }
 
     #[test]
     fn counts_are_read_from_the_text_of_properties() {

@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::panic, reason = "each suite uses a part, and fails by panicking")]
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fs, io};
@@ -31,6 +31,24 @@ pub(crate) fn options() -> RocksOptions {
 
 pub(crate) fn open(path: &Path) -> RocksEngine {
     RocksEngine::open(path, &options(), Arc::new(RetentionRules::default())).expect("opens")
+}
+
+/// An exported shard; the directory lives as long as this.
+pub(crate) struct Export {
+    pub(crate) path: PathBuf,
+    _directory: TempDir,
+}
+
+impl Export {
+    /// The names of its files, the manifest included.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).expect("lists");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> =
+            entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
 }
 
 /// A bed on each engine, with no shard yet.
@@ -102,6 +120,18 @@ impl Bed {
 
     pub(crate) fn put(&self, durability: Durability, key: &str, value: &str) {
         self.write(SHARD, durability, |batch| batch.put(raw(key), stored(value)));
+    }
+
+    /// Exports the shard into a directory of its own.
+    pub(crate) fn export(&self, shard: ShardId) -> Export {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("export");
+        self.shard(shard).export(&path).expect("exports");
+        Export { path, _directory: directory }
+    }
+
+    pub(crate) fn import(&self, export: &Export) -> Arc<dyn ShardEngine> {
+        self.engine().import_shard(SHARD, &export.path).expect("imports")
     }
 
     pub(crate) fn get(&self, shard: ShardId, key: &str) -> Option<String> {
