@@ -262,6 +262,23 @@ fn rows_are_written_anew_when_range_deletions_have_sunk_below_level_zero() {
 }
 
 #[test]
+fn an_old_generation_is_read_only() {
+    let bed = Bed::rocks();
+    let old = bed.shard(SHARD);
+    bed.put(Durability::Volatile, "k", "v");
+    let export = bed.export(SHARD);
+    bed.put(Durability::Volatile, "k", "w");
+    bed.import(&export);
+    let again = export.path.join("again");
+    for refused in [old.flush(), old.export(&again)] {
+        assert!(matches!(refused, Err(StoreError::Io { operation: "flush", .. })), "{refused:?}");
+    }
+    assert!(!again.exists());
+    old.compact(None);
+    assert_eq!(old.get(&raw("k")).expect("reads").map(text).as_deref(), Some("w"));
+}
+
+#[test]
 fn an_export_begins_anew_where_a_crash_left_one_unfinished() {
     let bed = Bed::rocks();
     drop(bed.shard(SHARD));
