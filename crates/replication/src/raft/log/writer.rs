@@ -117,7 +117,7 @@ impl Writer {
         }
         match durability {
             Durability::Synced => self.on_synced(),
-            Durability::Buffered => self.is_dirty = true,
+            Durability::Buffered | Durability::Volatile => self.is_dirty = true,
         }
         self.shared.queue.give_back(&batch);
         for operation in batch.operations {
