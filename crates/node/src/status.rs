@@ -203,7 +203,10 @@ impl Node {
                 severity: Severity::Critical,
                 subject: "node".into(),
                 message: format!("takes no writes: {reason}"),
-                advice: "free disk space, or give the data directory more room".into(),
+                advice: match self.0.health.failed() {
+                    None => "free disk space, or give the data directory more room".into(),
+                    Some(_) => "mend the cause, then restart the node".into(),
+                },
             });
         }
         findings.extend(self.clock_findings());
