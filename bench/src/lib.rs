@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use breccia_node::{FsyncPolicy, Node, NodeConfig};
 use breccia_store::{
-    Durability, Engine, RocksEngine, RocksOptions, ShardEngine, Transaction,
+    Durability, Engine, IfMissing, RocksEngine, RocksOptions, ShardEngine, Transaction,
 };
 use breccia_types::{ShardId, Table, TableId, TableOptions, Timestamp};
 use bytes::Bytes;
@@ -99,7 +99,7 @@ impl Store {
     /// Opens a store in `path`.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        let options = RocksOptions { memory_bytes: MEMORY_BYTES, background_jobs: 2 };
+        let options = RocksOptions { memory_bytes: MEMORY_BYTES, background_jobs: 2, new: IfMissing::Create };
         let engine = RocksEngine::open(path, &options, Arc::default()).expect("opens");
         let shard = engine.open_shard(ShardId::new(0)).expect("a shard");
         let (id, name) = (TableId::new(16), "rows".to_owned());

@@ -99,6 +99,10 @@ fn a_node_killed_with_a_full_disk_opens_again_and_holds_what_it_acknowledged() {
     let node = disk.start_node(&["--disk-reserve", "0", "--memory", "64MiB"]);
     let (acknowledged, _) = fill(&mut Connection::open(&node.resp));
     node.end_by("-KILL");
+    // To be read at least, before there is any room.
+    let node = disk.start_node(&["--memory", "64MiB", "--disk-reserve", "0"]);
+    assert_holds(&node, acknowledged);
+    node.end_by("-KILL");
     disk.enlarge(256);
     let node = disk.start_node(&["--memory", "64MiB", "--disk-reserve", "0"]);
     assert_holds(&node, acknowledged);

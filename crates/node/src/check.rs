@@ -3,7 +3,7 @@
 use breccia_ring::slot_of;
 use breccia_types::kv::{Expiry, KvWrite};
 use breccia_types::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use breccia_types::table::RowKind;
+use breccia_types::table::{RowKind, TableRef};
 use breccia_types::{RequestError, Slot, Table, TableKind};
 
 /// Whether a write only removes, and so is let through while the disk is full.
@@ -74,6 +74,10 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
         }
         return writes.iter().try_for_each(|write| check(table, write));
     }
+    if table_of(write).is_some_and(|named| named != table.to_ref()) {
+        let reason = format!("it names another table than {:?}", table.name);
+        return Err(RequestError::InvalidArgument { argument: "command", reason });
+    }
     match write {
         KvWrite::Put { key, value, expiry, version, .. } => {
             check_key(key)?;
@@ -113,6 +117,18 @@ pub(crate) fn check(table: &Table, write: &KvWrite) -> Result<(), RequestError> 
             to.as_ref().map_or(Ok(()), |to| check_key(to))
         }
         KvWrite::Batch(_) | KvWrite::DropTable { .. } => Ok(()),
+    }
+}
+
+const fn table_of(write: &KvWrite) -> Option<TableRef> {
+    match write {
+        KvWrite::Put { table, .. }
+        | KvWrite::Delete { table, .. }
+        | KvWrite::DeleteRange { table, .. }
+        | KvWrite::CompareAndSet { table, .. }
+        | KvWrite::Merge { table, .. }
+        | KvWrite::DropTable { table } => Some(*table),
+        KvWrite::Batch(_) => None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What an embedder chooses.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use breccia_replication::FsyncPolicy;
 use breccia_types::limits::{DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT};
-use breccia_types::time::{Clock, SystemClock};
+use breccia_types::time::{Clock, JumpGuard, SystemClock};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Where a node keeps its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,14 @@ impl NodeConfig {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             fsync: FsyncPolicy::Always,
             disk_reserve_bytes: DISK_RESERVE_BYTES,
-            clock: Box::new(SystemClock),
+            clock: Box::new(JumpGuard::new(SystemClock, since_boot)),
         }
     }
+}
+
+/// The time since the machine was started, its sleep included.
+fn since_boot() -> Duration {
+    let since = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(since.tv_nsec).unwrap_or(0))
 }

@@ -1,7 +1,7 @@
 //! A node's data directory: its format, and who the node is.
 //!
 //! ```text
-//! <data>/node.json   {"format":1,"node_id":<u64>}
+//! <data>/node.json   {"format":1,"node_id":<u64>,"initialised":<bool>}
 //! <data>/db/         the shards' RocksDB database
 //! <data>/log/        the log's RocksDB database
 //! <data>/snapshots/  snapshots on their way to and from other nodes
@@ -29,6 +29,8 @@ pub(crate) struct Directory {
     pub(crate) database: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) snapshots: PathBuf,
+    /// Whether the database was opened before, and so must be there.
+    pub(crate) is_initialised: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -77,6 +79,9 @@ pub enum DirectoryError {
 struct Identity {
     format: u32,
     node_id: u64,
+    /// Absent in what the first versions wrote.
+    #[serde(default)]
+    initialised: bool,
 }
 
 impl Directory {
@@ -88,43 +93,55 @@ impl Directory {
         };
         fs::create_dir_all(path).map_err(at(path))?;
         let file = path.join(IDENTITY_FILE);
-        let node = match fs::read(&file) {
+        let identity = match fs::read(&file) {
             Ok(bytes) => read_identity(path, &file, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !is_empty(path).map_err(at(path))? {
                     return Err(DirectoryError::Foreign { path: path.to_owned() });
                 }
-                let node = NodeId::new(rand::random());
-                write_identity(path, &file, node).map_err(at(&file))?;
-                node
+                let identity =
+                    Identity { format: FORMAT, node_id: rand::random(), initialised: false };
+                write_identity(path, &file, &identity).map_err(at(&file))?;
+                identity
             }
             Err(source) => return Err(DirectoryError::Io { path: file, source }),
         };
         Ok(Self {
-            node,
+            node: NodeId::new(identity.node_id),
             database: path.join(DATABASE_DIRECTORY),
             log: path.join(LOG_DIRECTORY),
             snapshots: path.join(SNAPSHOTS_DIRECTORY),
+            is_initialised: identity.initialised,
         })
+    }
+
+    /// Notes that the database is complete: from now on it must be there.
+    pub(crate) fn set_initialised(&self, path: &Path) -> Result<(), DirectoryError> {
+        if self.is_initialised {
+            return Ok(());
+        }
+        let file = path.join(IDENTITY_FILE);
+        let identity = Identity { format: FORMAT, node_id: self.node.get(), initialised: true };
+        write_identity(path, &file, &identity)
+            .map_err(|source| DirectoryError::Io { path: file, source })
     }
 }
 
-fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<NodeId, DirectoryError> {
+fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<Identity, DirectoryError> {
     let identity: Identity = serde_json::from_slice(bytes).map_err(|error| {
         DirectoryError::Damaged { path: file.to_owned(), reason: error.to_string() }
     })?;
     if identity.format != FORMAT {
         return Err(DirectoryError::Format { path: path.to_owned(), found: identity.format });
     }
-    Ok(NodeId::new(identity.node_id))
+    Ok(identity)
 }
 
 /// Writes the identity so that a crash leaves either none or all of it.
-fn write_identity(path: &Path, file: &Path, node: NodeId) -> io::Result<()> {
-    let identity = Identity { format: FORMAT, node_id: node.get() };
+fn write_identity(path: &Path, file: &Path, identity: &Identity) -> io::Result<()> {
     let unfinished = path.join("node.json.new");
     let mut out = File::create(&unfinished)?;
-    out.write_all(&serde_json::to_vec(&identity)?)?;
+    out.write_all(&serde_json::to_vec(identity)?)?;
     out.sync_all()?;
     fs::rename(&unfinished, file)?;
     File::open(path)?.sync_all()

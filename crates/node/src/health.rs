@@ -55,6 +55,11 @@ impl NodeHealth {
         self.failed.load().is_none() && self.read_only.load().is_some()
     }
 
+    /// Why only a restart makes the node take writes again, if that is so.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.failed.load_full().map(|reason| reason.as_ref().clone())
+    }
+
     /// Why the node takes no writes, if it takes none.
     pub(crate) fn read_only(&self) -> Option<String> {
         let failed = self.failed.load_full();

@@ -18,7 +18,7 @@ use breccia_service::meta::{MetaError, MetaService};
 use breccia_service::strings::StringService;
 use breccia_service::{Service, Services};
 use breccia_store::{
-    Engine, LogStore, MemoryEngine, MemoryLog, RetentionRules, RocksEngine, RocksLog,
+    Engine, IfMissing, LogStore, MemoryEngine, MemoryLog, RetentionRules, RocksEngine, RocksLog,
     RocksLogOptions, RocksOptions, StoreError,
 };
 use breccia_types::limits::MEMORY_BYTES_MIN;
@@ -83,6 +83,7 @@ struct Databases {
     /// Where snapshots lie on their way. A node in memory has a folder that goes with it.
     snapshots: PathBuf,
     temporary: Option<tempfile::TempDir>,
+    directory: Option<Directory>,
 }
 
 impl Node {
@@ -103,6 +104,9 @@ impl Node {
         let opened = tokio::task::spawn_blocking(move || {
             let databases = open_databases(&storage, memory_bytes, for_engine)?;
             found_if_new(databases.engine.as_ref(), databases.id, shards)?;
+            if let (Some(directory), Storage::Disk(path)) = (&databases.directory, &storage) {
+                directory.set_initialised(path)?;
+            }
             Ok::<_, OpenError>(databases)
         });
         let databases = opened.await.map_err(|error| OpenError::Thread(error.into()))??;
@@ -114,7 +118,7 @@ impl Node {
         databases: Databases,
         rules: Arc<RetentionRules>,
     ) -> Result<Self, OpenError> {
-        let Databases { id, engine, log, snapshots, temporary } = databases;
+        let Databases { id, engine, log, snapshots, temporary, .. } = databases;
         let cluster = Arc::new(ClusterView::new(rules));
         cluster.publish_from(engine.open_shard(ShardId::META)?.as_ref());
         let state = cluster.state().ok_or(MetaError::NotFounded)?;
@@ -224,6 +228,7 @@ fn open_databases(
                 log: Arc::new(MemoryLog::default()),
                 snapshots: temporary.path().to_owned(),
                 temporary: Some(temporary),
+                directory: None,
             })
         }
         Storage::Disk(path) => {
@@ -232,6 +237,10 @@ fn open_databases(
             let options = RocksOptions {
                 memory_bytes,
                 background_jobs: i32::try_from(threads.clamp(2, 16)).unwrap_or(2),
+                new: match directory.is_initialised {
+                    true => IfMissing::Refuse,
+                    false => IfMissing::Create,
+                },
             };
             let engine = RocksEngine::open(&directory.database, &options, rules)?;
             let log_options = RocksLogOptions {
@@ -243,7 +252,8 @@ fn open_databases(
                 id: directory.node,
                 engine: Arc::new(engine),
                 log: Arc::new(log),
-                snapshots: directory.snapshots,
+                snapshots: directory.snapshots.clone(),
+                directory: Some(directory),
                 temporary: None,
             })
         }

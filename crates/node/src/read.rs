@@ -108,7 +108,8 @@ impl Node {
         }
     }
 
-    /// The rows with these keys, in their order; `None` where there is no row.
+    /// The rows with these keys, in their order; `None` where there is no row. Rows of one
+    /// shard are seen at one moment, so never half of an atomic batch.
     ///
     /// # Errors
     /// [`RequestError::TooManyKeys`], or as [`Node::get`].
@@ -120,31 +121,43 @@ impl Node {
         if keys.len() > MULTI_GET_KEYS_MAX {
             return Err(RequestError::TooManyKeys { keys: keys.len() });
         }
-        let mut found = vec![None; keys.len()];
         let mut by_shard: BTreeMap<ShardId, (Slot, Vec<usize>)> = BTreeMap::new();
         for (at, key) in keys.iter().enumerate() {
             check_key(key)?;
             let slot = self.slot(table, key);
-            let shard = self.shard(slot)?;
-            shard.barrier().await?;
-            match (self.get_cached(table, &shard, key)?, found.get_mut(at)) {
-                (Cached::Known(row), Some(place)) => *place = row,
-                _ => by_shard.entry(shard.id()).or_insert_with(|| (slot, Vec::new())).1.push(at),
-            }
+            let shard = self.shard(slot)?.id();
+            by_shard.entry(shard).or_insert_with(|| (slot, Vec::new())).1.push(at);
         }
-        for (slot, positions) in by_shard.into_values() {
-            let keys = positions.iter().filter_map(|at| keys.get(*at).cloned()).collect();
-            let reply = self.read(table, slot, ReadOperation::MultiGet { keys }).await?;
-            let KvReadReply::Rows(rows) = reply else {
-                return Err(unexpected(&reply));
-            };
-            for (at, row) in positions.into_iter().zip(rows) {
+        let reads = by_shard.into_values().map(|(slot, positions)| async move {
+            let keys: Vec<_> = positions.iter().filter_map(|at| keys.get(*at).cloned()).collect();
+            let rows = self.read_rows(table, slot, keys).await?;
+            Ok::<_, RequestError>(positions.into_iter().zip(rows))
+        });
+        let mut found = vec![None; keys.len()];
+        for rows in futures::future::try_join_all(reads).await? {
+            for (at, row) in rows {
                 if let Some(place) = found.get_mut(at) {
                     *place = row;
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Rows of one shard, all as they were at one moment.
+    async fn read_rows(
+        &self,
+        table: &Table,
+        slot: Slot,
+        keys: Vec<Bytes>,
+    ) -> Result<Vec<Option<Row>>, RequestError> {
+        if let [key] = keys.as_slice() {
+            return Ok(vec![self.get(table, key).await?]);
+        }
+        match self.read(table, slot, ReadOperation::MultiGet { keys }).await? {
+            KvReadReply::Rows(rows) => Ok(rows),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Reads the shard of a slot, on a blocking thread.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use breccia_service::kv::read::{page_rows, scan_range};
+use breccia_service::kv::read::scan_range;
 use breccia_service::{Count, Reduce};
 use breccia_store::{RowIter, ScanRange, ShardEngine, TableReader};
-use breccia_types::kv::{Cursor, Direction, Page, Row, Scan};
+use breccia_types::kv::{Cursor, Direction, Page, Row, Scan, page_rows};
 use breccia_types::limits::PAGE_BYTES_MAX;
 use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
 use breccia_types::table::RowKind;

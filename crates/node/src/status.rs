@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use breccia_replication::raft::Role;
+use breccia_types::time::CLOCK_JUMP_MAX;
 use serde::Serialize;
 
 use crate::node::{Node, Shard};
@@ -168,6 +169,30 @@ impl Node {
         }
     }
 
+    fn clock_findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let jump = self.0.clock.refused_jump_micros() / 1_000_000;
+        if jump != 0 {
+            findings.push(Finding {
+                severity: Severity::Critical,
+                subject: "node".into(),
+                message: format!("the wall clock has jumped by {jump} s and is not followed"),
+                advice: "set the clock right; if it is right now, restart the node".into(),
+            });
+        }
+        let lead = self.0.clock.lead();
+        if lead > CLOCK_JUMP_MAX {
+            findings.push(Finding {
+                severity: Severity::Critical,
+                subject: "node".into(),
+                message: format!("its latest write is {} s ahead of the clock", lead.as_secs()),
+                advice: "set the clock right; rows with a time to live live that much longer"
+                    .into(),
+            });
+        }
+        findings
+    }
+
     /// What an operator should know, worst first.
     #[must_use]
     pub fn doctor(&self) -> Vec<Finding> {
@@ -178,9 +203,13 @@ impl Node {
                 severity: Severity::Critical,
                 subject: "node".into(),
                 message: format!("takes no writes: {reason}"),
-                advice: "free disk space, or give the data directory more room".into(),
+                advice: match self.0.health.failed() {
+                    None => "free disk space, or give the data directory more room".into(),
+                    Some(_) => "mend the cause, then restart the node".into(),
+                },
             });
         }
+        findings.extend(self.clock_findings());
         for shard in &status.shards {
             if let Some(reason) = &shard.quarantined {
                 findings.push(Finding {

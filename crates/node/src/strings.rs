@@ -70,7 +70,11 @@ impl<'n> Gathering<'n> {
         match write.first_key() {
             Some(key) => {
                 let partition = self.node.redis_table().options.partition;
-                let shard = self.node.shard(slot_of(partition, key))?.id();
+                let slot = slot_of(partition, key);
+                if write.keys().any(|key| slot_of(partition, key) != slot) {
+                    return Err(RequestError::CrossSlot);
+                }
+                let shard = self.node.shard(slot)?.id();
                 self.by_shard.entry(shard).or_default().push(command);
                 Ok(Expected::From(shard))
             }

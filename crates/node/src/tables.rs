@@ -67,9 +67,14 @@ impl Node {
     /// reports; the rows are then removed when the node is opened again.
     pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
         self.0.health.check_write(true)?;
-        let write = MetaWrite::BeginDrop { name: name.to_owned() };
-        let table = self.change_table(name, &write).await?;
-        self.remove_rows(&table).await
+        let (node, name) = (self.clone(), name.to_owned());
+        // In a task of its own: a client that goes away must not leave the drop half done.
+        let dropping = tokio::spawn(async move {
+            let write = MetaWrite::BeginDrop { name: name.clone() };
+            let table = node.change_table(&name, &write).await?;
+            node.remove_rows(&table).await
+        });
+        dropping.await.map_err(|error| RequestError::Internal { reason: error.to_string() })?
     }
 
     /// Removes the rows of tables that were being dropped when the node last ended. What
@@ -86,7 +91,7 @@ impl Node {
 
     async fn remove_rows(&self, table: &Table) -> Result<(), RequestError> {
         let drop = KvWrite::DropTable { table: table.to_ref() };
-        self.write_everywhere(&drop, None).await?;
+        self.write_everywhere(table, &drop, None).await?;
         let range = breccia_store::key::bounds_of_prefix(table.id, table.to_ref().kind, &[]);
         let shards = self.shards();
         // Detached on purpose: the space may come back after the reply.

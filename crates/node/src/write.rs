@@ -6,7 +6,7 @@ use breccia_replication::{ApplyError, Proposal, ProposeError, ShardConsensus};
 use breccia_service::kv;
 use breccia_types::kv::{KvReply, KvWrite};
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
-use breccia_types::{Command, Outcome, RequestError, RequestId, ShardId, Table};
+use breccia_types::{Command, Outcome, RequestError, RequestId, ShardId, Table, TableId};
 use bytes::Bytes;
 
 use crate::check::{check, frees_space, slot_of_write};
@@ -17,7 +17,7 @@ impl Node {
     ///
     /// # Errors
     /// The limits of `breccia_types::limits`; [`RequestError::WrongKind`],
-    /// [`RequestError::InvalidOperand`], [`RequestError::CrossSlot`] for a batch over
+    /// [`RequestError::InvalidOperand`], [`RequestError::TableDropped`], [`RequestError::CrossSlot`] for a batch over
     /// several slots, [`RequestError::GuardFailed`]; [`RequestError::Busy`],
     /// [`RequestError::ReadOnly`], [`RequestError::ShardUnavailable`].
     pub async fn write(
@@ -28,12 +28,12 @@ impl Node {
     ) -> Result<KvReply, RequestError> {
         check(table, &write)?;
         if let KvWrite::DeleteRange { .. } = write {
-            return self.write_everywhere(&write, request_id).await;
+            return self.write_everywhere(table, &write, request_id).await;
         }
         let shard = self.route(table, &write)?;
         let proposal = shard.group.propose(vec![command(&write, request_id)]);
         let outcomes = wait(shard.id(), proposal).await?;
-        reply_of(outcomes.into_iter().next())
+        reply_of(table.id, outcomes.into_iter().next())
     }
 
     /// Applies many commands, each by itself: not atomic together, and in no order between
@@ -67,7 +67,7 @@ impl Node {
             };
             for at in positions {
                 let result = match &mut outcomes {
-                    Ok(outcomes) => reply_of(outcomes.next()),
+                    Ok(outcomes) => reply_of(table.id, outcomes.next()),
                     Err(error) => Err(error.clone()),
                 };
                 set(&mut results, at, result);
@@ -79,22 +79,35 @@ impl Node {
 
     pub(crate) async fn write_everywhere(
         &self,
+        table: &Table,
         write: &KvWrite,
         request_id: Option<RequestId>,
     ) -> Result<KvReply, RequestError> {
         self.0.health.check_write(frees_space(write))?;
         let shards = self.shards();
         let mut proposals = Vec::with_capacity(shards.len());
+        let mut unavailable = Ok(());
         for shard in &shards {
-            shard.data.health.check(shard.id())?;
-            proposals.push((shard.id(), shard.group.propose(vec![command(write, request_id)])));
+            match shard.data.health.check(shard.id()) {
+                Ok(()) => {
+                    let proposal = shard.group.propose(vec![command(write, request_id)]);
+                    proposals.push((shard.id(), proposal));
+                }
+                error => unavailable = error,
+            }
         }
+        // A shard that cannot take part does not keep the others from it.
         let mut reply = Err(no_reply());
         for (shard, proposal) in proposals {
             let outcomes = wait(shard, proposal).await?;
-            reply = Ok(reply_of(outcomes.into_iter().next())?);
+            let outcome = outcomes.into_iter().next();
+            reply = match write {
+                // Dropped twice is dropped.
+                KvWrite::DropTable { .. } => applied(outcome).map(|_| KvReply::TableDropped),
+                _ => Ok(reply_of(table.id, outcome)?),
+            };
         }
-        reply
+        unavailable.and(reply)
     }
 
     fn route(&self, table: &Table, write: &KvWrite) -> Result<Shard, RequestError> {
@@ -145,10 +158,11 @@ pub(crate) fn applied(outcome: Option<Outcome>) -> Result<Bytes, RequestError> {
     }
 }
 
-fn reply_of(outcome: Option<Outcome>) -> Result<KvReply, RequestError> {
+fn reply_of(table: TableId, outcome: Option<Outcome>) -> Result<KvReply, RequestError> {
     let reply = kv::codec::decode_reply(applied(outcome)?)
         .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
     match reply {
+        KvReply::TableDropped => Err(RequestError::TableDropped { id: table }),
         KvReply::GuardFailed { index } => {
             Err(RequestError::GuardFailed { index: usize::try_from(index).unwrap_or(usize::MAX) })
         }

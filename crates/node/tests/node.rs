@@ -1,6 +1,6 @@
 //! A whole node, embedded: the request vocabulary against a data directory.
 
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use breccia_node::{FsyncPolicy, Node, NodeConfig, OpenError};
 use breccia_store::StoreError;
 use breccia_types::kv::{Cursor, Direction, History, KvReply, KvWrite, Scan};
 use breccia_types::strings::{ExpiryChange, SetCondition, StringReply, StringWrite};
-use breccia_types::{RequestError, RequestId, TableKind, TableOptions, Timestamp};
+use breccia_types::{Partition, RequestError, RequestId, TableKind, TableOptions, Timestamp};
 use bytes::Bytes;
 
 fn config(path: &Path) -> NodeConfig {
@@ -226,7 +226,7 @@ async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     assert_ne!(new.id, old.id);
     assert_eq!(node.get(&new, b"k").await, Ok(None));
     let late = node.write(&old, old.put(key("k"), key("v")), None).await;
-    assert_eq!(late, Ok(KvReply::TableDropped));
+    assert_eq!(late, Err(RequestError::TableDropped { id: old.id }));
     assert_eq!(node.count(&old).await, Ok(0));
     let protected = node.drop_table("redis").await;
     assert!(matches!(protected, Err(RequestError::TableProtected { .. })));
@@ -332,4 +332,94 @@ async fn a_node_that_acknowledges_early_still_syncs_in_time() {
         tokio::task::yield_now().await;
     }
     assert!(node.doctor().iter().any(|finding| finding.message.contains("before fsync")));
+}
+
+#[tokio::test]
+async fn a_swap_on_a_version_of_a_later_instant_takes_its_place() {
+    let node = memory().await;
+    let table = versioned(&node, "v").await;
+    let later = Timestamp::from_micros(4_102_444_800_000_000);
+    let put = table.put(key("k"), key("v1")).at_version(later);
+    node.write(&table, put, None).await.expect("writes");
+    let swap = |new| table.compare_and_set(key("k"), Some(key("v1")), Some(key(new)));
+    let first = node.write(&table, swap("v2"), None).await;
+    assert_eq!(first, Ok(KvReply::Swapped { swapped: true, actual: None }));
+    assert_eq!(node.get(&table, b"k").await.expect("reads").expect("a row").value, "v2");
+    let second = node.write(&table, swap("v3"), None).await;
+    assert_eq!(second, Ok(KvReply::Swapped { swapped: false, actual: Some(key("v2")) }));
+    let deleted = node.write(&table, table.delete(key("k")), None).await;
+    assert_eq!(deleted, Ok(KvReply::Deleted { existed: true }));
+    assert_eq!(node.get(&table, b"k").await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_rows_read_together_never_show_half_of_a_batch() {
+    const BATCHES: u32 = 300;
+    let node = memory().await;
+    let options = TableOptions { partition: Partition::HashTag, ..TableOptions::default() };
+    let table = node.create_table("t", options).await.expect("creates");
+    let keys: Vec<Bytes> = (0..50).map(|n| key(format!("{{t}}{n}"))).collect();
+    let writing = {
+        let (node, table, keys) = (node.clone(), table.clone(), keys.clone());
+        tokio::spawn(async move {
+            for n in 0..BATCHES {
+                let puts = keys.iter().map(|name| table.put(name.clone(), key(n.to_string())));
+                let batch = KvWrite::Batch(puts.collect());
+                node.write(&table, batch, None).await.expect("writes");
+            }
+        })
+    };
+    while !writing.is_finished() {
+        let rows = node.multi_get(&table, &keys).await.expect("reads");
+        let values: Vec<_> = rows.into_iter().map(|row| row.map(|row| row.value)).collect();
+        assert!(values.windows(2).all(|pair| pair[0] == pair[1]), "{values:?}");
+        tokio::task::yield_now().await;
+    }
+    writing.await.expect("written");
+}
+
+#[tokio::test]
+async fn a_drop_goes_on_when_its_client_goes_away() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    let table = node.create_table("t", TableOptions::default()).await.expect("creates");
+    node.write(&table, table.put(key("k"), key("v")), None).await.expect("writes");
+    let given_up = tokio::time::timeout(Duration::ZERO, node.drop_table("t")).await;
+    assert!(given_up.is_err(), "the client waited");
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while node.count(&table).await != Ok(0) {
+        assert!(std::time::Instant::now() < deadline, "the rows stay");
+        tokio::task::yield_now().await;
+    }
+    let late = node.write(&table, table.put(key("late"), key("v")), None).await;
+    assert_eq!(late, Err(RequestError::TableDropped { id: table.id }));
+}
+
+#[tokio::test]
+async fn what_would_make_a_table_useless_or_unreadable_is_refused() {
+    let node = memory().await;
+    let unreadable =
+        TableOptions { partition: Partition::FirstBytes(0), ..TableOptions::default() };
+    let useless = TableOptions { ttl: Some(Duration::from_nanos(500)), ..TableOptions::default() };
+    for options in [unreadable, useless] {
+        let refused = node.create_table("t", options).await;
+        assert!(matches!(refused, Err(RequestError::InvalidTable(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn commands_that_do_not_fit_the_table_or_one_slot_are_refused() {
+    let node = memory().await;
+    let plain = node.create_table("plain", TableOptions::default()).await.expect("creates");
+    let history = versioned(&node, "history").await;
+    for foreign in [
+        history.put(key("k"), key("v")),
+        KvWrite::Batch(vec![plain.put(key("k"), key("v")), history.delete(key("k"))]),
+    ] {
+        let refused = node.write(&plain, foreign, None).await;
+        assert!(matches!(refused, Err(RequestError::InvalidArgument { .. })), "{refused:?}");
+    }
+    let pairs = vec![(key("foo"), key("1")), (key("bar"), key("2"))];
+    let over_slots = StringWrite::SetMany { pairs, only_if_none_exists: false };
+    assert_eq!(node.write_strings(vec![over_slots]).await, [Err(RequestError::CrossSlot)]);
 }

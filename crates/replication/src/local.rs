@@ -6,6 +6,7 @@
 //! a lone client waits for nobody.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,8 +93,14 @@ impl LocalLog {
             synced_at: Instant::now(),
             is_dirty: false,
         };
-        let writer =
-            std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?;
+        let abandoned = Arc::clone(&queue);
+        let writer = std::thread::Builder::new().name("log-writer".into()).spawn(move || {
+            // A panic is a bug of ours. Nobody must wait for a writer that is gone.
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                tracing::error!("the log writer panicked: the node takes no writes any more");
+                abandoned.abandon();
+            }
+        })?;
         Ok(Self { queue, counters, writer: Mutex::new(Some(writer)) })
     }
 

@@ -92,8 +92,10 @@ impl Queue {
             return Proposal::refused(ProposeError::Closed);
         }
         let was_empty = state.bytes == 0;
-        let queue = state.by_shard.entry(shard).or_default();
-        if !queue.has_room(commands.len()) || state.bytes + bytes > PROPOSAL_BYTES_WAITING_MAX {
+        let has_room = state.by_shard.entry(shard).or_default().has_room(commands.len());
+        // A proposal larger than the bound must wait alone, or it would be refused for ever.
+        let is_full = !was_empty && state.bytes + bytes > PROPOSAL_BYTES_WAITING_MAX;
+        if !has_room || is_full {
             return Proposal::refused(ProposeError::Busy);
         }
         state.by_shard.entry(shard).or_default().push(Waiting { commands, reply });
@@ -139,6 +141,14 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.arrived.notify_all();
+    }
+
+    /// Refuses what comes from now on, and gives up what waits: its outcome stays unknown.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.by_shard.clear();
+        state.bytes = 0;
     }
 
     /// How many commands of a shard wait.
@@ -227,6 +237,17 @@ mod tests {
         assert_eq!(queue.waiting(SHARD), PROPOSALS_WAITING_MAX);
         assert_eq!(gathered(&queue).len(), 2);
         assert!(!is_busy(queue.push(SHARD, commands(1, 0))));
+    }
+
+    #[test]
+    fn a_proposal_larger_than_the_bound_waits_alone() {
+        let queue = Queue::default();
+        let large = || commands(2, PROPOSAL_BYTES_WAITING_MAX / 2 + 1);
+        assert!(!is_busy(queue.push(SHARD, large())));
+        assert!(is_busy(queue.push(SHARD, commands(1, 1))));
+        assert_eq!(gathered(&queue).len(), 1);
+        let _small = queue.push(SHARD, commands(1, 1));
+        assert!(is_busy(queue.push(SHARD, large())));
     }
 
     #[test]

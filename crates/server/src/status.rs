@@ -53,6 +53,8 @@ const fn statuses_of(error: &RequestError) -> (Code, StatusCode) {
             (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
         }
         E::DeadlineExceeded => (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
+        // Not `Unavailable` or 503: libraries send those again by themselves.
+        E::OutcomeUnknown { .. } => (Code::Unknown, StatusCode::BAD_GATEWAY),
         _ => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
@@ -81,6 +83,7 @@ const fn title_of(error: &RequestError) -> &'static str {
         E::ShardUnavailable { .. } => "Shard unavailable",
         E::ShuttingDown => "Shutting down",
         E::DeadlineExceeded => "Deadline exceeded",
+        E::OutcomeUnknown { .. } => "Outcome unknown",
         E::Storage { .. } => "Storage failed",
         _ => "Internal error",
     }
@@ -114,6 +117,7 @@ mod tests {
             RequestError::GuardFailed { index: 0 },
             RequestError::Busy { shard },
             RequestError::DeadlineExceeded,
+            RequestError::OutcomeUnknown { shard },
             RequestError::ShuttingDown,
             RequestError::ReadOnly { reason: reason() },
             RequestError::ShardUnavailable { shard, reason: reason() },

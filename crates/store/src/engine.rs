@@ -1,5 +1,6 @@
 //! The lower floor: ordered bytes per shard, written in atomic batches.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use breccia_types::{LogIndex, ShardId, Timestamp};
@@ -15,7 +16,12 @@ pub enum Durability {
     Synced,
     /// When it would survive the end of the process, but not a loss of power.
     Buffered,
-    /// stub
+    /// At once, in memory only: the write skips the engine's own log, because another log
+    /// holds it and repeats it after a crash.
+    ///
+    /// After a crash each shard is a prefix of what was written to it, as far as its last
+    /// flush at least; how far differs between the shards of one batch. A later write with
+    /// another durability takes what is volatile in its shards along.
     Volatile,
 }
 
@@ -47,13 +53,11 @@ pub trait Reader {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The values of many raw keys, read together.
+    /// The values of many raw keys, all at one moment.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
-    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        keys.iter().map(|key| self.get(key)).collect()
-    }
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError>;
 
     /// A cursor over a range, standing nowhere until it is sought. It sees the state at the
     /// moment of this call, whatever is written later.
@@ -114,14 +118,28 @@ pub trait ShardEngine: Reader + Send + Sync {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError>;
 
-    /// stub
-    fn flush(&self) -> Result<(), StoreError>;
-    /// stub
+    /// The value of a raw key in a state that a crash cannot take away any more: at least as
+    /// new as the last [`flush`](Self::flush), and never newer than what a crash leaves. For
+    /// keys written as [`Durability::Volatile`]; of others it may be older than that.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get_durable(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
-    /// stub
-    fn export(&self, _into: &std::path::Path) -> Result<(), StoreError> {
-        unimplemented!()
-    }
+
+    /// Makes everything written to this shard so far survive a loss of power. Writes its
+    /// write buffers to files and waits for that, never for compactions.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] or [`StoreError::Io`]: what was volatile still is.
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// Writes the shard's present state to the directory `into`, which must not exist, for
+    /// [`Engine::import_shard`]. What was volatile is flushed. The files share their bytes
+    /// with the shard's where the file system allows it, and nothing changes them any more.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] or [`StoreError::Io`]: `into` is not there, or is no export.
+    fn export(&self, into: &Path) -> Result<(), StoreError>;
 
     /// The shard's present state, held fixed for as long as the snapshot lives.
     fn snapshot(&self) -> Box<dyn Reader + Send + '_>;
@@ -130,7 +148,9 @@ pub trait ShardEngine: Reader + Send + Sync {
     fn usage(&self) -> Usage;
 
     /// Tells the shard up to which stamp its log is durably applied. Rows that expired
-    /// before it may be dropped from then on.
+    /// before it may be dropped from then on, so that entries which a crash makes the log
+    /// repeat would no longer see them: with volatile writes, the stamp to give is that of
+    /// the applied position as [`get_durable`](Self::get_durable) has it.
     fn advance_horizon(&self, to: Timestamp);
 
     /// Whether so much of the shard has expired by `now`, or a range of it been deleted,
@@ -162,14 +182,28 @@ pub trait Engine: Send + Sync + 'static {
     /// [`StoreError::Io`] or [`StoreError::DiskFull`].
     fn open_shard(&self, shard: ShardId) -> Result<Arc<dyn ShardEngine>, StoreError>;
 
-    /// stub
-    fn import_shard(
-        &self,
-        _shard: ShardId,
-        _from: &std::path::Path,
-    ) -> Result<Arc<dyn ShardEngine>, StoreError> {
-        unimplemented!()
-    }
+    /// Puts an exported shard in the place of the one that is here, if any, durably and all
+    /// or nothing. Leaves the export as it is. Whoever holds the shard's old handle goes on
+    /// reading its old state; its space comes back when the last one lets go. The new one
+    /// has seen no [`advance_horizon`](ShardEngine::advance_horizon) yet.
+    ///
+    /// Nobody may write to the shard meanwhile: it would be lost.
+    ///
+    /// # Errors
+    /// [`StoreError::BadExport`], [`StoreError::UnknownFormat`], [`StoreError::DiskFull`] or
+    /// [`StoreError::Io`]: the shard is what it was. After the latter two it may turn out to
+    /// be the imported one when the engine is opened again.
+    fn import_shard(&self, shard: ShardId, from: &Path)
+    -> Result<Arc<dyn ShardEngine>, StoreError>;
+
+    /// Removes a shard durably. Readers are treated as by [`import_shard`](Self::import_shard).
+    /// Nothing happens if it is not there. It may be created or imported again.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] or [`StoreError::Io`]: the shard is still there, but may be
+    /// gone when the engine is opened again.
+    fn remove_shard(&self, shard: ShardId) -> Result<(), StoreError>;
+
     /// The shards that are there, in order.
     fn shards(&self) -> Vec<ShardId>;
 

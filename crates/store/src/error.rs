@@ -3,6 +3,8 @@
 use breccia_types::ShardId;
 use thiserror::Error;
 
+use crate::export::ExportFault;
+
 /// A failure of the store. Data that is not there is never an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -19,6 +21,14 @@ pub enum StoreError {
     #[error("the log is corrupt: {detail}")]
     CorruptLog {
         /// What the database found.
+        detail: String,
+    },
+    /// A database that was there is gone, or parts of it are.
+    #[error(
+        "the database is missing: {detail}; mount the disk it is on or restore it from a backup, or choose another data directory"
+    )]
+    Missing {
+        /// What was looked for.
         detail: String,
     },
     /// The disk is full.
@@ -51,6 +61,15 @@ pub enum StoreError {
         /// The format byte known.
         known: u8,
     },
+    /// An export cannot be imported: one of its files is not what it should be. Nothing has
+    /// changed; the export is to be fetched again.
+    #[error("{file} of an export cannot be used: {fault}")]
+    BadExport {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        fault: ExportFault,
+    },
     /// Another process has the data directory open.
     #[error("{path} is in use by another process; stop it first, or choose another data directory")]
     InUse {
@@ -60,6 +79,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn from_io(error: &std::io::Error, operation: &'static str) -> Self {
+        let detail = error.to_string();
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::DiskFull { detail },
+            _ => Self::Io { operation, detail },
+        }
+    }
+
     pub(crate) fn from_rocks(
         error: &rocksdb::Error,
         operation: &'static str,

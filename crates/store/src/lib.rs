@@ -15,6 +15,7 @@ pub mod key;
 pub mod row;
 
 pub mod batch;
+pub mod export;
 pub mod table;
 pub mod transaction;
 
@@ -28,10 +29,11 @@ pub use engine::{
     Applied, Bounds, Cursor, Durability, Engine, Lookup, MemoryUsage, Reader, ShardEngine, Usage,
 };
 pub use error::StoreError;
+pub use export::ExportFault;
 pub use log::{LogOp, LogRow, LogStore, MemoryLog, RocksLog, RocksLogOptions, ScanLimits};
 pub use memory::MemoryEngine;
 pub use retention::RetentionRules;
-pub use rocks::{RocksEngine, RocksOptions};
+pub use rocks::{IfMissing, RocksEngine, RocksOptions};
 pub use row::StoredRow;
 pub use table::{RowIter, ScanRange, TableReader};
 pub use transaction::{NewVersion, Transaction};

@@ -64,7 +64,8 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The rows with these keys, in their order; `None` where there is no row.
+    /// The rows with these keys, in their order; `None` where there is no row. In tables
+    /// without versions all are read at one moment.
     ///
     /// # Errors
     /// See [`Reader::get`].

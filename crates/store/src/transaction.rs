@@ -67,6 +67,19 @@ impl<'a> Transaction<'a> {
         self.batch
     }
 
+    /// The instant of a row's newest version, whatever that says; `None` if it has none.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn newest_instant(
+        &self,
+        table: TableId,
+        key: &[u8],
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let newest = self.first_raw(&key::bounds_of_versions(table, key))?;
+        Ok(newest.and_then(|(raw, _)| key::split_version(&raw).map(|(_, instant)| instant)))
+    }
+
     /// The row with this key, in a versioned table its newest version.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_store::{
-    Bounds, Durability, Engine, Lookup, MemoryEngine, NewVersion, RetentionRules, RocksEngine,
-    RocksOptions, ScanRange, ShardBatch, ShardEngine, StoreError, TableReader, Transaction, key,
+    Bounds, Durability, Engine, IfMissing, Lookup, MemoryEngine, NewVersion, RetentionRules,
+    RocksEngine, RocksOptions, ScanRange, ShardBatch, ShardEngine, StoreError, TableReader,
+    Transaction, key,
 };
 use breccia_types::kv::{Direction, Expiry};
 use breccia_types::table::TableRef;
@@ -26,7 +27,7 @@ struct Bed {
 }
 
 fn options() -> RocksOptions {
-    RocksOptions { memory_bytes: 64 << 20, background_jobs: 2 }
+    RocksOptions { memory_bytes: 64 << 20, background_jobs: 2, new: IfMissing::Create }
 }
 
 fn beds() -> Vec<Bed> {

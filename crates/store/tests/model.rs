@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_store::{
-    Durability, Engine, MemoryEngine, NewVersion, RetentionRules, RocksEngine, RocksOptions,
-    ScanRange, ShardEngine, TableReader, Transaction,
+    Durability, Engine, IfMissing, MemoryEngine, NewVersion, RetentionRules, RocksEngine,
+    RocksOptions, ScanRange, ShardEngine, TableReader, Transaction,
 };
 use breccia_types::kv::Direction;
 use breccia_types::{Retention, ShardId, Table, TableId, TableKind, TableOptions, Timestamp};
@@ -229,7 +229,7 @@ proptest! {
         let rules = Arc::new(RetentionRules::default());
         rules.replace([(versioned(retention).id, retention)]);
         let directory = tempfile::tempdir().expect("a directory");
-        let options = RocksOptions { memory_bytes: 64 << 20, background_jobs: 2 };
+        let options = RocksOptions { memory_bytes: 64 << 20, background_jobs: 2, new: IfMissing::Create };
         let rocks = RocksEngine::open(directory.path(), &options, rules).expect("opens");
         let beds = [Bed::new(Arc::new(MemoryEngine::default())), Bed::new(Arc::new(rocks))];
         let mut model = Model::default();

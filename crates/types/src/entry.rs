@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::id::{LogIndex, RequestId, ServiceId};
 use crate::time::Timestamp;
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// One client's write command on its way through a shard's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,30 @@ pub struct Command {
     pub request_id: Option<RequestId>,
     /// The command as its service encodes it.
     pub payload: Bytes,
+}
+
+impl Command {
+    /// The fewest bytes that a command takes: service, flag, length.
+    pub const BYTES_MIN: usize = 3;
+
+    /// Writes the command: service varint, optional request id of 16 bytes, payload.
+    pub fn put(&self, to: &mut Writer<'_>) {
+        to.put_varint(u64::from(self.service.get()));
+        to.put_option(self.request_id, |to, id| to.put_array(id.as_bytes()));
+        to.put_bytes(&self.payload);
+    }
+
+    /// Reads what [`Command::put`] wrote; the payload shares the reader's memory.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(from: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            service: ServiceId::take(from)?,
+            request_id: from.take_option(Reader::take_array)?.map(RequestId::new),
+            payload: from.take_bytes()?,
+        })
+    }
 }
 
 /// A batch of commands at one position of a shard's log.
@@ -49,4 +74,31 @@ pub enum Rejected {
         /// The service asked.
         service: ServiceId,
     },
+}
+
+const UNKNOWN_SERVICE: u8 = 1;
+const MALFORMED: u8 = 2;
+
+impl Rejected {
+    /// Writes the rejection: its number, then the service's.
+    pub fn put(&self, to: &mut Writer<'_>) {
+        let (tag, service) = match self {
+            Self::UnknownService { service } => (UNKNOWN_SERVICE, service),
+            Self::Malformed { service } => (MALFORMED, service),
+        };
+        to.put_u8(tag);
+        to.put_varint(u64::from(service.get()));
+    }
+
+    /// Reads what [`Rejected::put`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(from: &mut Reader) -> Result<Self, DecodeError> {
+        match from.take_u8()? {
+            UNKNOWN_SERVICE => Ok(Self::UnknownService { service: ServiceId::take(from)? }),
+            MALFORMED => Ok(Self::Malformed { service: ServiceId::take(from)? }),
+            tag => Err(from.unknown("rejection", tag)),
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! one table of its own. The families of errors below it (store, consensus, catalog) are
 //! translated into it in the node.
 
+mod codec;
+mod words;
+
 use thiserror::Error;
 
 use crate::id::{ShardId, TableId};
@@ -155,6 +158,15 @@ pub enum RequestError {
     /// The request's time is up. A write may or may not have been applied.
     #[error("the deadline passed; a write may or may not have been applied")]
     DeadlineExceeded,
+    /// The write was on its way when the connection to its shard's leader was lost, or the
+    /// leader lost its place. It may have been applied, and may still be, but at most once.
+    #[error(
+        "the contact to the leader of {shard} was lost; the write may or may not have been applied: read what it wrote before sending it again, or give writes a request id, which makes sending them again safe"
+    )]
+    OutcomeUnknown {
+        /// The shard.
+        shard: ShardId,
+    },
     /// The node shuts down. A write in flight may or may not have been applied.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -177,7 +189,10 @@ impl RequestError {
     #[must_use]
     pub const fn actor(&self) -> Actor {
         match self {
-            Self::Busy { .. } | Self::DeadlineExceeded | Self::ShuttingDown => Actor::Retry,
+            Self::Busy { .. }
+            | Self::DeadlineExceeded
+            | Self::OutcomeUnknown { .. }
+            | Self::ShuttingDown => Actor::Retry,
             Self::ReadOnly { .. }
             | Self::ShardUnavailable { .. }
             | Self::Storage { .. }
@@ -210,6 +225,7 @@ impl RequestError {
             Self::ReadOnly { .. } => "read-only",
             Self::ShardUnavailable { .. } => "shard-unavailable",
             Self::DeadlineExceeded => "deadline-exceeded",
+            Self::OutcomeUnknown { .. } => "outcome-unknown",
             Self::ShuttingDown => "shutting-down",
             Self::Storage { .. } => "storage",
             Self::Internal { .. } => "internal",

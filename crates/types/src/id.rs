@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::{DecodeError, Reader};
+
 /// How many hash slots there are, exactly as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16_384;
 
@@ -72,6 +74,30 @@ numeric_id!(
 impl ShardId {
     /// The meta shard: it holds no slots, but what every node must agree on.
     pub const META: Self = Self(u32::MAX);
+}
+
+impl ServiceId {
+    /// Reads a service's number, written as a varint.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; [`DecodeError::OutOfRange`] if it is above 65535.
+    pub fn take(from: &mut Reader) -> Result<Self, DecodeError> {
+        let at = from.position();
+        let raw = u16::try_from(from.take_varint()?);
+        raw.map(Self).map_err(|_| DecodeError::OutOfRange { at })
+    }
+}
+
+impl ShardId {
+    /// Reads a shard's number, written as a varint.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; [`DecodeError::OutOfRange`] if it does not fit 32 bits.
+    pub fn take(from: &mut Reader) -> Result<Self, DecodeError> {
+        let at = from.position();
+        let raw = u32::try_from(from.take_varint()?);
+        raw.map(Self).map_err(|_| DecodeError::OutOfRange { at })
+    }
 }
 
 impl LogIndex {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::RequestError;
+use crate::limits::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use crate::table::{Table, TableRef};
 use crate::time::Timestamp;
 
@@ -260,6 +261,12 @@ pub struct Scan {
     pub limit: usize,
     /// Where the page before ended.
     pub cursor: Option<Cursor>,
+}
+
+/// How many rows a page may have if the client asks for `limit`; 0 is "did not say".
+#[must_use]
+pub fn page_rows(limit: usize) -> usize {
+    if limit == 0 { PAGE_ROWS_DEFAULT } else { limit.min(PAGE_ROWS_MAX) }
 }
 
 /// A page of rows in key order.

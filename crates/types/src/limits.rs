@@ -34,6 +34,12 @@ pub const ENTRY_COMMANDS_MAX: usize = 4_096;
 /// Bytes after which an entry is closed.
 pub const ENTRY_BYTES_MAX: usize = 4 << 20;
 
+/// Nodes that a request passes at most after the one that took it in.
+pub const FORWARD_HOPS_MAX: u8 = 4;
+/// Bytes of requests that may wait on a node for the replies of others before clients hear
+/// `Busy`.
+pub const FORWARD_BYTES_WAITING_MAX: usize = 256 << 20;
+
 /// How long a shard remembers the reply to a request id.
 pub const REQUEST_ID_REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// The most request ids that one shard remembers; the oldest go first.
@@ -73,4 +79,5 @@ pub const MEMORY_BYTES_MIN: usize = 64 << 20;
 const _: () = assert!(VALUE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX < HTTP_BODY_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
+const _: () = assert!(BATCH_BYTES_MAX < FORWARD_BYTES_WAITING_MAX);
 const _: () = assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);

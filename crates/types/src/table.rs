@@ -255,12 +255,21 @@ impl TableOptions {
             return Err(TableError::RetentionWithoutVersions { kind: self.kind.name() });
         }
         let zero = |option| Err(TableError::Zero { option });
-        match (self.ttl, self.retention.keep_versions, self.retention.keep_for) {
-            (Some(Duration::ZERO), _, _) => zero("--ttl"),
-            (_, Some(0), _) => zero("--keep"),
-            (_, _, Some(Duration::ZERO)) => zero("--keep-for"),
-            _ => Ok(()),
+        // Instants are microseconds: less than one is none.
+        let is_zero = |duration: Option<Duration>| duration.is_some_and(|d| d.as_micros() == 0);
+        if is_zero(self.ttl) {
+            return zero("--ttl");
         }
+        if self.retention.keep_versions == Some(0) {
+            return zero("--keep");
+        }
+        if is_zero(self.retention.keep_for) {
+            return zero("--keep-for");
+        }
+        if self.partition == Partition::FirstBytes(0) {
+            return zero("the bytes of --partition first:");
+        }
+        Ok(())
     }
 }
 

@@ -77,6 +77,11 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// What the time is now. May jump in either direction.
     fn wall(&self) -> Timestamp;
+
+    /// By how many microseconds the clock has jumped without being followed; 0 if it has not.
+    fn refused_jump_micros(&self) -> i64 {
+        0
+    }
 }
 
 /// The operating system's clock.
@@ -93,6 +98,58 @@ impl Clock for SystemClock {
         };
         Timestamp::from_micros(micros)
     }
+}
+
+/// How far a wall clock may jump, either way, and still be followed.
+pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Follows a wall clock, unless that jumps by more than [`CLOCK_JUMP_MAX`].
+///
+/// A wall clock that is set years ahead for a moment would make everything with a time to
+/// live expire, for good, and every later instant lie in that future. So a jump is told from
+/// the passing of time by a second clock that cannot be set; after a jump this clock goes on
+/// by that one, until the wall clock is back or the process is started again.
+pub struct JumpGuard<W, E> {
+    wall: W,
+    elapsed: E,
+    /// The wall clock's lead over the other one, in microseconds, as last followed.
+    lead: AtomicI64,
+    refused: AtomicI64,
+}
+
+impl<W: Clock, E: Fn() -> Duration> JumpGuard<W, E> {
+    /// Follows `wall`. `elapsed` is the time since any fixed moment, by a clock that runs
+    /// evenly and cannot be set.
+    pub fn new(wall: W, elapsed: E) -> Self {
+        let lead = wall.wall().as_micros().saturating_sub(micros(elapsed()));
+        Self { wall, elapsed, lead: AtomicI64::new(lead), refused: AtomicI64::new(0) }
+    }
+}
+
+impl<W: Clock, E: Fn() -> Duration + Send + Sync + 'static> Clock for JumpGuard<W, E> {
+    fn wall(&self) -> Timestamp {
+        let (wall, elapsed) = (self.wall.wall().as_micros(), micros((self.elapsed)()));
+        let lead = wall.saturating_sub(elapsed);
+        let followed = self.lead.load(Ordering::SeqCst);
+        let jump = lead.saturating_sub(followed);
+        if jump.unsigned_abs() > u64::try_from(CLOCK_JUMP_MAX.as_micros()).unwrap_or(u64::MAX) {
+            self.refused.store(jump, Ordering::SeqCst);
+            return Timestamp(followed.saturating_add(elapsed));
+        }
+        if jump != 0 {
+            self.lead.store(lead, Ordering::SeqCst);
+        }
+        self.refused.store(0, Ordering::SeqCst);
+        Timestamp(wall)
+    }
+
+    fn refused_jump_micros(&self) -> i64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A clock that a test sets by hand.
@@ -147,6 +204,20 @@ impl NodeClock {
         let wall = self.source.wall().as_micros();
         let before = self.latest.fetch_max(wall, Ordering::SeqCst);
         Timestamp(before.max(wall))
+    }
+
+    /// By how many microseconds the wall clock has jumped without being followed; 0 if it
+    /// has not.
+    #[must_use]
+    pub fn refused_jump_micros(&self) -> i64 {
+        self.source.refused_jump_micros()
+    }
+
+    /// How far this clock is ahead of the wall clock: by what it had seen before, at most.
+    #[must_use]
+    pub fn lead(&self) -> Duration {
+        let ahead = self.now().as_micros().saturating_sub(self.source.wall().as_micros());
+        Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
     }
 
     /// Makes every later instant lie after `seen`, which another node's clock gave out. Jumps
@@ -205,6 +276,37 @@ mod tests {
         assert_eq!(clock.now().as_micros(), 1_000);
         wall.set(Timestamp::from_micros(2_000));
         assert_eq!(clock.now().as_micros(), 2_000);
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_is_not_followed_but_small_steps_are() {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+        let wall = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+        let even = Arc::new(ManualClock::default());
+        let elapsed = {
+            let even = Arc::clone(&even);
+            move || Duration::from_micros(even.wall().as_micros().unsigned_abs())
+        };
+        let guard = JumpGuard::new(Shared(wall.clone()), elapsed);
+        let second = Duration::from_secs(1);
+        // Time that passes is no jump, however much of it.
+        wall.advance(YEAR);
+        even.advance(YEAR);
+        let before = guard.wall();
+        assert_eq!(before, wall.wall());
+        wall.advance(CLOCK_JUMP_MAX);
+        assert_eq!(guard.wall(), wall.wall());
+        wall.advance(YEAR * 10);
+        even.advance(second);
+        let jumped = before.saturating_add(CLOCK_JUMP_MAX);
+        assert_eq!(guard.wall(), jumped.saturating_add(second));
+        assert!(guard.refused_jump_micros() > micros(YEAR * 9));
+        wall.set(jumped.saturating_add(second));
+        assert_eq!(guard.wall(), wall.wall());
+        assert_eq!(guard.refused_jump_micros(), 0);
+        wall.set(Timestamp::MIN);
+        even.advance(second);
+        assert_eq!(guard.wall(), jumped.saturating_add(second * 2));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_node::Node;
-use breccia_types::kv::{KvReply, KvWrite};
+use breccia_types::kv::KvWrite;
 use breccia_types::{RequestError, Table};
 use bytes::Bytes;
 
@@ -143,10 +143,6 @@ impl Importer {
         let mut fatal = None;
         for (row, result) in rows.into_iter().zip(results) {
             match result {
-                Ok(KvReply::TableDropped) => {
-                    let error = RequestError::TableDropped { id: self.table.id };
-                    self.refuse(row.position, row.key, error);
-                }
                 Ok(_) => self.count(&row.write),
                 Err(RequestError::Busy { .. }) if may_retry => again.push(row),
                 Err(error) => {

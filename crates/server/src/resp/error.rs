@@ -176,7 +176,7 @@ fn request_text(error: &RequestError) -> String {
         E::CrossSlot => return ReplyError::CrossSlot.to_string(),
         E::ValueTooLong { .. } => return refusal_text(StringRefusal::TooLong).to_owned(),
         E::Busy { .. } => "BUSY",
-        E::DeadlineExceeded => "TIMEOUT",
+        E::DeadlineExceeded | E::OutcomeUnknown { .. } => "TIMEOUT",
         E::ReadOnly { .. } => "MISCONF",
         E::ShardUnavailable { .. } | E::ShuttingDown => "CLUSTERDOWN",
         E::Storage { .. } => "IOERR",

@@ -4,6 +4,9 @@
 /// Bytes of replies after which they are sent although more follow. A client that does not
 /// read its replies gets no more of its commands executed.
 pub const REPLY_BYTES_HELD_MAX: usize = 1 << 20;
+/// Values of one MGET that are read together: those of them that lie in one shard are seen at
+/// one moment.
+pub const VALUES_READ_TOGETHER_MAX: usize = 1_024;
 /// Bytes of values after which the writes of a pipeline are handed on although more follow.
 pub const WRITE_BYTES_GATHERED_MAX: usize = 4 << 20;
 /// Bytes that one read from a connection may bring.

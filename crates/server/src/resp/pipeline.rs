@@ -20,7 +20,7 @@ use super::clients::Client;
 use super::command::{Command, Read, ReplyMode, Session};
 use super::error::ReplyError;
 use super::front::Front;
-use super::limits::{REPLY_BYTES_HELD_MAX, WRITE_BYTES_GATHERED_MAX};
+use super::limits::{REPLY_BYTES_HELD_MAX, VALUES_READ_TOGETHER_MAX, WRITE_BYTES_GATHERED_MAX};
 use super::parser::{Batch, ProtocolError};
 use super::replies::Replies;
 use super::socket::Socket;
@@ -255,10 +255,14 @@ impl Pipeline {
         let start = self.replies.ready().len();
         let mut sent = false;
         self.replies.encode(|encoder| encoder.array(keys.len()));
-        for key in keys {
-            match read::get(&self.front, key).await {
-                Ok(Some(row)) => self.replies.encode(|encoder| encoder.bulk(&row.value)),
-                Ok(None) => self.replies.encode(|encoder| encoder.null()),
+        for keys in keys.chunks(VALUES_READ_TOGETHER_MAX) {
+            match read::multi_get(&self.front, keys).await {
+                Ok(rows) => rows.iter().for_each(|row| {
+                    self.replies.encode(|encoder| match row {
+                        Some(row) => encoder.bulk(&row.value),
+                        None => encoder.null(),
+                    });
+                }),
                 Err(error) if sent => return Err(io::Error::other(error)),
                 Err(error) => {
                     self.replies.place().truncate(start);

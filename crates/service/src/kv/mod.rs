@@ -106,7 +106,10 @@ fn apply_one(transaction: &mut Transaction<'_>, command: &KvWrite) -> Result<KvR
             Ok(done(instant))
         }
         KvWrite::Delete { table, key, expiry, version } => {
-            let instant = version.unwrap_or(stamp);
+            let instant = match version {
+                Some(version) => *version,
+                None => next_instant(transaction, *table, key)?,
+            };
             let existed = delete(transaction, *table, key, *expiry, instant)?;
             Ok(KvReply::Deleted { existed })
         }
@@ -182,11 +185,26 @@ fn write_or_remove(
     new: Option<&[u8]>,
     expiry: Expiry,
 ) -> Result<(), StoreError> {
-    let instant = transaction.stamp();
+    let instant = next_instant(transaction, table, key)?;
     match new {
         Some(value) => put(transaction, table, key, &NewValue { value, expiry, instant }),
         None => delete(transaction, table, key, expiry, instant).map(|_| ()),
     }
+}
+
+/// The instant of a version that takes the place of the newest one: the command's, unless a
+/// client has written a version of a later instant, which would hide it.
+fn next_instant(
+    transaction: &Transaction<'_>,
+    table: TableRef,
+    key: &[u8],
+) -> Result<Timestamp, StoreError> {
+    let stamp = transaction.stamp();
+    if table.kind != RowKind::Versioned {
+        return Ok(stamp);
+    }
+    let newest = transaction.newest_instant(table.id, key)?;
+    Ok(newest.map_or(stamp, |newest| stamp.max(newest.next())))
 }
 
 /// Versions expire by the table's time to live alone, those that say "absent" like the

@@ -2,8 +2,8 @@
 
 use breccia_ring::slot_of;
 use breccia_store::{Reader, ScanRange, StoreError, TableReader};
-use breccia_types::kv::{Cursor, Direction, History, Page, Scan};
-use breccia_types::limits::{PAGE_BYTES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
+use breccia_types::kv::{Cursor, Direction, History, Page, Scan, page_rows};
+use breccia_types::limits::PAGE_BYTES_MAX;
 use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
 use breccia_types::{Partition, Slot, Timestamp};
 use bytes::Bytes;
@@ -34,12 +34,6 @@ pub fn read(shard: &dyn Reader, now: Timestamp, read: &KvRead) -> Result<KvReadR
         }
         ReadOperation::RandomKey { seed } => KvReadReply::Key(random_key(&table, *seed)?),
     })
-}
-
-/// How many rows a page may have if the client asks for `limit`; 0 is "did not say".
-#[must_use]
-pub fn page_rows(limit: usize) -> usize {
-    if limit == 0 { PAGE_ROWS_DEFAULT } else { limit.min(PAGE_ROWS_MAX) }
 }
 
 /// The keys that a scan visits.

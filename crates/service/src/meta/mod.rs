@@ -24,12 +24,15 @@ use records::Records;
 /// The id of this service in log entries.
 pub const SERVICE_ID: ServiceId = ServiceId::new(3);
 
+/// The version of the form of messages and records.
+const VERSION: u8 = 1;
+
 /// Changes what all nodes agree on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetaService;
 
-/// A change. Commands and replies are JSON in the log: they are rare, and the tables they
-/// carry are JSON everywhere else.
+/// A change. Commands and replies are a version byte and JSON: they are rare, and the tables
+/// they carry are JSON everywhere else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum MetaWrite {
@@ -169,16 +172,24 @@ pub fn decode_reply(reply: &[u8]) -> Result<MetaReply, MetaError> {
     decode(reply)
 }
 
+/// Encodes a message or a record: the version of its form, then JSON.
 fn encode(value: &impl Serialize) -> Bytes {
+    let mut encoded = vec![VERSION];
     // Only a map with keys that are no text could fail, and there is none.
-    serde_json::to_vec(value).unwrap_or_default().into()
+    encoded.extend(serde_json::to_vec(value).unwrap_or_default());
+    encoded.into()
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, MetaError> {
-    serde_json::from_slice(bytes).map_err(|error| MetaError::Malformed {
-        what: "a message of the meta shard",
-        reason: error.to_string(),
-    })
+    let malformed =
+        |reason: String| MetaError::Malformed { what: "what the meta shard holds", reason };
+    match bytes.split_first() {
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))
+        }
+        Some((version, _)) => Err(malformed(format!("its version {version} is not known"))),
+        None => Err(malformed("it is empty".to_owned())),
+    }
 }
 
 /// Applies one change. A refused one has written nothing.

@@ -1,10 +1,10 @@
-//! The records of the meta shard.
+//! The records of the meta shard. All but the placements are a version byte and JSON.
 //!
 //! ```text
-//! mc          -> JSON: format, cluster id, settings, next table id, number of tables
-//! mm | node, u64 BE      -> JSON: a member
-//! mt | table name        -> JSON: a table
-//! md | table id, u32 BE  -> JSON: a table that was dropped, with rows left in some shards
+//! mc          -> cluster: format, cluster id, settings, next table id, number of tables
+//! mm | node, u64 BE      -> a member
+//! mt | table name        -> a table
+//! md | table id, u32 BE  -> a table that was dropped, with rows left in some shards
 //! mp          -> the placement of the shards, as `breccia-ring` encodes it
 //! mq          -> the placement of the meta shard
 //! ```

@@ -182,3 +182,16 @@ fn columns_and_settings_are_remembered() {
     assert_eq!(state.tables["t"].options.key_template.as_deref(), Some("{a}"));
     assert_eq!((state.settings, state.id), (settings, ClusterId::new([7; 16])));
 }
+
+#[test]
+fn the_bytes_of_version_one_stay_what_they_are() {
+    let drop = MetaWrite::BeginDrop { name: "t".to_owned() };
+    assert_eq!(&encode_write(&drop)[..], b"\x01{\"op\":\"begin_drop\",\"name\":\"t\"}");
+    let register = MetaWrite::Register { member: member(2, 5) };
+    let written = br#"{"op":"register","member":{"node":2,"incarnation":5,"peer":"n2:7401","http":"n2:7400","resp":"n2:7379","zone":"","status":"active"}}"#;
+    assert_eq!(&encode_write(&register)[1..], written);
+    let refused = b"\x01{\"reply\":\"refused\",\"refusal\":{\"why\":\"stale_epoch\",\"epoch\":7}}";
+    let refusal = MetaRefusal::StaleEpoch { epoch: 7 };
+    assert_eq!(decode_reply(refused), Ok(MetaReply::Refused { refusal }));
+    assert!(decode_reply(b"\x02{}").is_err() && decode_reply(b"").is_err());
+}

@@ -1,4 +1,4 @@
-//! The engine on RocksDB: one database per node, one column family per shard.
+//! The engine on RocksDB: one database per node, one column family per shard generation.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,7 @@ use breccia_types::ShardId;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, FlushOptions, MultiThreaded,
-    Options, WriteBatch, WriteOptions,
+    BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, Options, WriteBatch,
 };
 
 use crate::batch::{Pending, ShardBatch};
@@ -18,23 +17,26 @@ use crate::error::StoreError;
 use crate::retention::{Horizon, RetentionRules};
 
 mod cursor;
+mod export;
 mod filter;
+mod generation;
+mod import;
 mod options;
 mod reclaim;
 mod shard;
+mod wal;
+mod wal_check;
 
-pub use options::RocksOptions;
+pub use options::{IfMissing, RocksOptions};
 pub use shard::RocksShard;
+
+use generation::{Family, Generation};
+use options::Tuning;
+use wal::{Checks, WriteAheadLog};
 
 pub(crate) type Database = DBWithThreadMode<MultiThreaded>;
 
-/// Which generation of a shard's replica a column family holds. Snapshots will be imported
-/// as later generations.
-const GENERATION: u32 = 1;
 const NODE_FAMILY: &str = "node";
-/// The file that marks a database of which a background job has found a file damaged. An
-/// operator removes it when the file is restored.
-const DAMAGED: &str = "DAMAGED";
 
 /// The shards of a node, in one RocksDB database.
 ///
@@ -44,34 +46,12 @@ pub struct RocksEngine {
     // Declared before the database, so that no handle outlives it.
     shards: RwLock<BTreeMap<ShardId, Arc<RocksShard>>>,
     database: Arc<Database>,
-    tuning: options::Tuning,
+    tuning: Arc<Tuning>,
     rules: Arc<RetentionRules>,
     path: PathBuf,
-    checks: Checks,
-    /// Held over every write to the write-ahead log.
-    log: Mutex<LogState>,
-}
-
-/// What RocksDB does when a background job meets a damaged file or a full disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Checks {
-    /// It stops all writes, and goes on when told to if the cause is gone.
-    Strict,
-    /// It goes on: a file is damaged, and its shard alone is to suffer. Chosen when a
-    /// database does not open otherwise, or bears the mark [`DAMAGED`].
-    Lenient,
-}
-
-/// Whether the write-ahead log may be appended to.
-///
-/// A write that failed may have left part of a record in the log, and what is appended after
-/// it is lost when the log is replayed. With strict checks RocksDB itself refuses to append
-/// until it has begun another log file; with lenient checks it would append, so nothing more
-/// is written until the database is opened again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum LogState {
-    Whole,
-    Torn { error: StoreError },
+    log: Arc<WriteAheadLog>,
+    /// The last generation of each shard. Held while shards come and go.
+    generations: Mutex<BTreeMap<ShardId, Generation>>,
 }
 
 impl RocksEngine {
@@ -85,34 +65,45 @@ impl RocksEngine {
         options: &RocksOptions,
         rules: Arc<RetentionRules>,
     ) -> Result<Self, StoreError> {
-        if path.join(DAMAGED).exists() {
-            return Self::open_with(path, options, rules, Checks::Lenient);
-        }
-        match Self::open_with(path, options, Arc::clone(&rules), Checks::Strict) {
-            Err(StoreError::Corrupt { .. }) => {
-                Self::open_with(path, options, rules, Checks::Lenient)
+        refuse_remains(path, options.new)?;
+        let is_marked = wal::is_marked_damaged(path);
+        let strict = if is_marked {
+            None
+        } else {
+            let tuning = Tuning::new(options);
+            match Self::open_with(path, tuning, Arc::clone(&rules), Checks::Strict) {
+                Err(StoreError::DiskFull { detail }) => {
+                    tracing::error!(%detail, "the disk is full: opening without writing files");
+                    let tuning = Tuning::without_flushes(options);
+                    return Self::open_with(path, tuning, rules, Checks::Strict);
+                }
+                Err(StoreError::Corrupt { shard, detail }) => Some((shard, detail)),
+                opened => return opened,
             }
-            opened => opened,
+        };
+        wal_check::check_logs(path)?;
+        if let Some((_, detail)) = strict {
+            tracing::error!(%detail, "a file is damaged: only its shard is to suffer");
         }
+        Self::open_with(path, Tuning::new(options), rules, Checks::Lenient)
     }
 
     fn open_with(
         path: &Path,
-        options: &RocksOptions,
+        tuning: Tuning,
         rules: Arc<RetentionRules>,
         checks: Checks,
     ) -> Result<Self, StoreError> {
-        let tuning = options::Tuning::new(options);
+        let tuning = Arc::new(tuning);
         let mut database_options = tuning.database();
         database_options.set_paranoid_checks(checks == Checks::Strict);
-        let existing = existing_families(&database_options, path)?;
         let mut horizons = BTreeMap::new();
         let mut families = Vec::new();
-        for name in &existing {
-            let family_options = match shard_of_family(name) {
-                Some(shard) => {
+        for name in existing_families(&database_options, path)? {
+            let family_options = match Family::parse(&name) {
+                Some(family) => {
                     let horizon = Arc::new(Horizon::default());
-                    horizons.insert(shard, (name.clone(), Arc::clone(&horizon)));
+                    horizons.insert(family, Arc::clone(&horizon));
                     tuning.shard_family(Arc::clone(&rules), horizon)
                 }
                 None => tuning.plain_family(),
@@ -121,18 +112,17 @@ impl RocksEngine {
         }
         let database = Database::open_cf_descriptors(&database_options, path, families)
             .map_err(|error| open_error(&error, path))?;
+        let database = Arc::new(database);
         let engine = Self {
             shards: RwLock::default(),
-            database: Arc::new(database),
             tuning,
             rules,
             path: path.to_owned(),
-            checks,
-            log: Mutex::new(LogState::Whole),
+            log: Arc::new(WriteAheadLog::new(Arc::clone(&database), path, checks)),
+            database,
+            generations: Mutex::default(),
         };
-        for (shard, (name, horizon)) in horizons {
-            engine.adopt(shard, &name, horizon)?;
-        }
+        engine.settle(horizons)?;
         Ok(engine)
     }
 
@@ -142,49 +132,11 @@ impl RocksEngine {
         path.join("CURRENT").exists()
     }
 
-    fn adopt(
-        &self,
-        shard: ShardId,
-        name: &str,
-        horizon: Arc<Horizon>,
-    ) -> Result<Arc<RocksShard>, StoreError> {
-        let opened = RocksShard::new(shard, &self.database, name, horizon)
-            .ok_or(StoreError::NoSuchShard { shard })?;
-        let opened = Arc::new(opened);
-        self.shards.write().insert(shard, Arc::clone(&opened));
-        Ok(opened)
-    }
-
     fn node_family(&self) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
         self.database.cf_handle(NODE_FAMILY).ok_or_else(|| StoreError::Io {
             operation: "open",
             detail: format!("column family {NODE_FAMILY} is missing"),
         })
-    }
-
-    /// Appends to the log and the memtables, unless the log is torn.
-    fn append(&self, batch: &WriteBatch, options: &WriteOptions) -> Result<(), StoreError> {
-        let mut log = self.log.lock();
-        if let LogState::Torn { error } = &*log {
-            return Err(error.clone());
-        }
-        self.database.write_opt(batch, options).map_err(|error| {
-            let error = StoreError::from_rocks(&error, "write", ShardId::default());
-            self.on_write_error(&error, &mut log);
-            error
-        })
-    }
-
-    fn on_write_error(&self, error: &StoreError, log: &mut LogState) {
-        if self.checks == Checks::Lenient {
-            *log = LogState::Torn { error: error.clone() };
-        }
-        // A compaction has met a damaged file. It would again, so the next open is lenient.
-        if let StoreError::Corrupt { detail, .. } = error
-            && let Err(error) = std::fs::write(self.path.join(DAMAGED), detail)
-        {
-            tracing::error!(%error, "cannot mark the database as damaged");
-        }
     }
 
     fn fill(
@@ -224,13 +176,19 @@ impl Engine for RocksEngine {
         if let Some(opened) = self.shards.read().get(&shard) {
             return Ok(Arc::clone(opened) as Arc<dyn ShardEngine>);
         }
-        let name = family_of_shard(shard);
-        let horizon = Arc::new(Horizon::default());
-        let options = self.tuning.shard_family(Arc::clone(&self.rules), Arc::clone(&horizon));
-        self.database
-            .create_cf(&name, &options)
-            .map_err(|error| StoreError::from_rocks(&error, "create a shard", shard))?;
-        Ok(self.adopt(shard, &name, horizon)?)
+        Ok(self.create(shard)?)
+    }
+
+    fn import_shard(
+        &self,
+        shard: ShardId,
+        from: &Path,
+    ) -> Result<Arc<dyn ShardEngine>, StoreError> {
+        Ok(self.import(shard, from)?)
+    }
+
+    fn remove_shard(&self, shard: ShardId) -> Result<(), StoreError> {
+        self.remove(shard)
     }
 
     fn shards(&self) -> Vec<ShardId> {
@@ -244,10 +202,16 @@ impl Engine for RocksEngine {
     ) -> Result<(), StoreError> {
         let shards = self.shards.read();
         let filled = self.fill(batches, &shards)?;
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        options.disable_wal(durability == Durability::Volatile);
-        self.append(&filled, &options)
+        let mut opened = batches.iter().filter_map(|(shard, _)| shards.get(shard));
+        if durability == Durability::Volatile {
+            let written = self.log.write(&filled, durability);
+            opened.for_each(|shard| shard.note_volatile());
+            return written;
+        }
+        // The log repeats this batch after a crash, but nothing that was volatile before it:
+        // the shard would not be a prefix of what was written to it.
+        opened.try_for_each(|shard| if shard.is_volatile() { shard.flush() } else { Ok(()) })?;
+        self.log.write(&filled, durability)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -257,28 +221,14 @@ impl Engine for RocksEngine {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        if let LogState::Torn { error } = &*self.log.lock() {
-            return Err(error.clone());
-        }
+        self.log.check()?;
         self.database
             .resume()
             .map_err(|error| StoreError::from_rocks(&error, "resume", ShardId::default()))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        if let LogState::Torn { error } = &*self.log.lock() {
-            return Err(error.clone());
-        }
-        let shards = self.shards.read();
-        let families: Vec<_> = shards.values().map(|shard| shard.family()).collect();
-        let mut options = FlushOptions::default();
-        options.set_wait(true);
-        for family in families {
-            self.database
-                .flush_cf_opt(family, &options)
-                .map_err(|error| StoreError::from_rocks(&error, "flush", ShardId::default()))?;
-        }
-        Ok(())
+        self.shards.read().values().try_for_each(|shard| shard.flush())
     }
 
     fn memory(&self) -> MemoryUsage {
@@ -293,11 +243,9 @@ impl Engine for RocksEngine {
     }
 
     fn put_node_record(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
         let mut batch = WriteBatch::default();
         batch.put_cf(&self.node_family()?, name, value);
-        self.append(&batch, &options)
+        self.log.write(&batch, Durability::Synced)
     }
 }
 
@@ -305,6 +253,30 @@ impl Drop for RocksEngine {
     fn drop(&mut self) {
         self.database.cancel_all_background_work(true);
     }
+}
+
+/// Refuses a folder that should hold a database and does not, or holds parts of one. RocksDB
+/// would make a new database there, and remove the files of the old one.
+fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
+    if RocksEngine::exists(path) {
+        return Ok(());
+    }
+    let detail = match (new, first_remains(path)) {
+        (_, Some(file)) => format!("{} is there, and CURRENT is not", file.display()),
+        (IfMissing::Refuse, None) => format!("there is no database in {}", path.display()),
+        (IfMissing::Create, None) => return Ok(()),
+    };
+    Err(StoreError::Missing { detail })
+}
+
+/// Some file of a database, if there is any.
+fn first_remains(path: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(path).ok()?;
+    files.filter_map(Result::ok).map(|file| file.path()).find(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let is_data = file.extension().is_some_and(|end| end == "sst" || end == "log");
+        is_data || name.starts_with("MANIFEST-")
+    })
 }
 
 fn existing_families(options: &Options, path: &Path) -> Result<Vec<String>, StoreError> {
@@ -329,27 +301,4 @@ pub(crate) fn in_use(error: &rocksdb::Error, path: &Path) -> Option<StoreError> 
     let detail: &str = error.as_ref();
     let is_locked = detail.contains("lock") && detail.contains("LOCK");
     is_locked.then(|| StoreError::InUse { path: path.display().to_string() })
-}
-
-fn family_of_shard(shard: ShardId) -> String {
-    format!("s{}.g{GENERATION}", shard.get())
-}
-
-fn shard_of_family(name: &str) -> Option<ShardId> {
-    let (shard, generation) = name.strip_prefix('s')?.split_once(".g")?;
-    let _: u32 = generation.parse().ok()?;
-    shard.parse().ok().map(ShardId::new)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn column_families_of_shards_are_told_from_others() {
-        assert_eq!(shard_of_family(&family_of_shard(ShardId::new(12))), Some(ShardId::new(12)));
-        for name in ["default", "node", "s1", "s.g1", "sx.g1", "s1.gx"] {
-            assert_eq!(shard_of_family(name), None, "{name}");
-        }
-    }
 }

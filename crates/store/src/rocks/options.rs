@@ -19,6 +19,8 @@ const MEBIBYTE: usize = 1 << 20;
 const CACHE_PERCENT: usize = 70;
 /// Of the budget, what write buffers may take of the cache's share.
 const WRITE_BUFFER_PERCENT: usize = 25;
+/// The write-ahead log's files together, before write buffers are flushed to shorten them.
+const WAL_BYTES_MAX: usize = 512 * MEBIBYTE;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const BLOCK_BYTES: usize = 8 << 10;
 const PERIODIC_COMPACTION_SECONDS: u64 = 24 * 3_600;
@@ -34,6 +36,18 @@ pub struct RocksOptions {
     pub memory_bytes: usize,
     /// Threads for flushes and compactions.
     pub background_jobs: i32,
+    /// What to do if there is no database.
+    pub new: IfMissing,
+}
+
+/// What to do if there is no database where one is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMissing {
+    /// Make one.
+    #[default]
+    Create,
+    /// Refuse: there was one before.
+    Refuse,
 }
 
 /// RocksDB's options for one database, with the cache and buffers that its families share.
@@ -62,6 +76,16 @@ impl Tuning {
         }
     }
 
+    /// Write buffers so large that replaying the log fills none of them, and so writes no
+    /// file: for a disk without room. Beyond the memory budget, by the length of the log.
+    pub(crate) fn without_flushes(options: &RocksOptions) -> Self {
+        let mut tuning = Self::new(options);
+        tuning.write_buffer_bytes = 2 * WAL_BYTES_MAX;
+        tuning.write_buffers =
+            WriteBufferManager::new_write_buffer_manager(4 * WAL_BYTES_MAX, false);
+        tuning
+    }
+
     pub(crate) fn memory(&self) -> MemoryUsage {
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         MemoryUsage {
@@ -78,12 +102,11 @@ impl Tuning {
         options.set_max_background_jobs(self.background_jobs);
         options.set_max_open_files(4_096);
         options.set_bytes_per_sync(MEBIBYTE as u64);
-        options.set_max_total_wal_size(512 * MEBIBYTE as u64);
+        options.set_max_total_wal_size(WAL_BYTES_MAX as u64);
         // A torn tail is what a crash leaves; damage before the tail is loss, and refused.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        // What is not in a file when the database is closed comes again from the shards' logs;
-        // flushing it could wait for ever for a disk that is full or a file that is damaged.
-        options.set_avoid_flush_during_shutdown(true);
+        // A node whose disk is full must open, to be read and to have rows deleted.
+        options.set_avoid_flush_during_recovery(true);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(16 * MEBIBYTE);
         options

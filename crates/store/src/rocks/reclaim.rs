@@ -6,7 +6,7 @@ use breccia_types::Timestamp;
 
 /// How long a bucket of expiries is, in microseconds: one minute.
 const BUCKET_MICROS: i64 = 60_000_000;
-/// Buckets kept; rows that expire beyond the last one share it.
+/// Buckets kept; once there are as many, rows count as expiring with a later bucket.
 const BUCKETS_MAX: usize = 4_096;
 
 /// Bytes that were written with an expiry, by when they expire. In memory only: after a
@@ -19,8 +19,10 @@ pub(super) struct Expiries {
 impl Expiries {
     pub(super) fn note(&mut self, expires_at: Timestamp, bytes: u64) {
         let bucket = expires_at.as_micros().div_euclid(BUCKET_MICROS);
-        let bucket = match self.bytes_by_bucket.last_key_value() {
-            Some((last, _)) if self.bytes_by_bucket.len() >= BUCKETS_MAX => bucket.min(*last),
+        let later = self.bytes_by_bucket.range(bucket..).next().map(|(later, _)| *later);
+        let last = self.bytes_by_bucket.last_key_value().map(|(last, _)| *last);
+        let bucket = match later.or(last) {
+            Some(nearest) if self.bytes_by_bucket.len() >= BUCKETS_MAX => nearest,
             _ => bucket,
         };
         *self.bytes_by_bucket.entry(bucket).or_default() += bytes;
@@ -42,6 +44,18 @@ impl Expiries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_buckets_are_bounded_and_no_byte_is_lost() {
+        let mut expiries = Expiries::default();
+        let last = 2 * i64::try_from(BUCKETS_MAX).expect("small");
+        for minute in (0..=last).rev() {
+            expiries.note(Timestamp::from_micros(minute * BUCKET_MICROS), 1);
+        }
+        assert_eq!(expiries.bytes_by_bucket.len(), BUCKETS_MAX);
+        let late = Timestamp::from_micros((last + 1) * BUCKET_MICROS);
+        assert_eq!(expiries.expired_bytes(late), u64::try_from(last + 1).expect("positive"));
+    }
 
     #[test]
     fn bytes_count_as_expired_once_their_minute_is_over() {

@@ -1,12 +1,13 @@
 //! One shard: a column family of the node's database.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use breccia_types::{ShardId, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rocksdb::{BoundColumnFamily, ReadOptions, ReadTier, SnapshotWithThreadMode};
+use rocksdb::{BoundColumnFamily, FlushOptions, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
 use crate::batch::{Pending, ShardBatch};
 use crate::engine::{Bounds, Cursor, Lookup, Reader, ShardEngine, Usage};
@@ -15,7 +16,11 @@ use crate::retention::Horizon;
 use crate::row;
 
 use super::cursor::RocksCursor;
+use super::export::count_of;
+use super::generation::Family;
+use super::options::Tuning;
 use super::reclaim::Expiries;
+use super::wal::WriteAheadLog;
 use super::{Database, options};
 
 /// Expired bytes below which no compaction is asked for.
@@ -25,12 +30,17 @@ const RECLAIM_DIVISOR: u64 = 4;
 
 /// A shard's column family, and what is known of it in memory.
 pub struct RocksShard {
-    shard: ShardId,
+    name: Family,
     // Declared before the database that it points into: fields drop in this order.
     family: Arc<BoundColumnFamily<'static>>,
     database: Arc<Database>,
+    log: Arc<WriteAheadLog>,
+    tuning: Arc<Tuning>,
     cached_only: ReadOptions,
+    durable_only: ReadOptions,
     full: ReadOptions,
+    /// Whether a write since the last flush skipped the log.
+    volatile: AtomicBool,
     expiries: Mutex<Expiries>,
     has_deletions: AtomicBool,
     has_deleted_ranges: AtomicBool,
@@ -39,12 +49,12 @@ pub struct RocksShard {
 
 impl RocksShard {
     pub(super) fn new(
-        shard: ShardId,
-        database: &Arc<Database>,
-        name: &str,
+        name: Family,
+        (log, tuning): (&Arc<WriteAheadLog>, &Arc<Tuning>),
         horizon: Arc<Horizon>,
     ) -> Option<Self> {
-        let family = database.cf_handle(name)?;
+        let database = log.database();
+        let family = database.cf_handle(&name.to_string())?;
         // SAFETY: the handle points into `database`, which this value keeps alive through
         // its own `Arc` and drops after the handle; nothing hands the handle out with a
         // life longer than `&self`.
@@ -55,12 +65,18 @@ impl RocksShard {
         };
         let mut cached_only = ReadOptions::default();
         cached_only.set_read_tier(ReadTier::BlockCache);
+        let mut durable_only = ReadOptions::default();
+        durable_only.set_read_tier(ReadTier::Persisted);
         Some(Self {
-            shard,
+            name,
             family,
             database: Arc::clone(database),
+            log: Arc::clone(log),
+            tuning: Arc::clone(tuning),
             cached_only,
+            durable_only,
             full: ReadOptions::default(),
+            volatile: AtomicBool::default(),
             expiries: Mutex::default(),
             has_deletions: AtomicBool::default(),
             has_deleted_ranges: AtomicBool::default(),
@@ -70,6 +86,28 @@ impl RocksShard {
 
     pub(super) fn family(&self) -> &Arc<BoundColumnFamily<'static>> {
         &self.family
+    }
+
+    pub(super) const fn family_name(&self) -> Family {
+        self.name
+    }
+
+    pub(super) const fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    pub(super) fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// Remembers that a batch was written that skipped the log.
+    pub(super) fn note_volatile(&self) {
+        self.volatile.store(true, Ordering::Release);
+    }
+
+    /// Whether something was written since the last flush that skipped the log.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.volatile.load(Ordering::Acquire)
     }
 
     /// Remembers when a row that is about to be written expires.
@@ -93,17 +131,31 @@ impl RocksShard {
         }
     }
 
-    fn error(&self, error: &rocksdb::Error) -> StoreError {
-        StoreError::from_rocks(error, "read", self.shard)
+    /// Finds out whether the files that the shard was imported from hold deletions.
+    pub(super) fn note_imported(&self) {
+        let name = "rocksdb.aggregated-table-properties";
+        let properties = self.database.property_value_cf(&self.family, name).ok().flatten();
+        let properties = properties.unwrap_or_default();
+        let holds = |what| count_of(&properties, what).is_some_and(|count| count > 0);
+        self.has_deletions.store(holds("deletions"), Ordering::Relaxed);
+        self.has_deleted_ranges.store(holds("range deletions"), Ordering::Relaxed);
+    }
+
+    fn get_with(&self, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, StoreError> {
+        self.database
+            .get_pinned_cf_opt(&self.family, key, options)
+            .map(|found| found.map(|value| Bytes::copy_from_slice(&value)))
+            .map_err(|error| self.error(&error, "read"))
+    }
+
+    pub(super) fn error(&self, error: &rocksdb::Error, operation: &'static str) -> StoreError {
+        StoreError::from_rocks(error, operation, self.name.shard)
     }
 }
 
 impl Reader for RocksShard {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.database
-            .get_pinned_cf_opt(&self.family, key, &self.full)
-            .map(|found| found.map(|value| Bytes::copy_from_slice(&value)))
-            .map_err(|error| self.error(&error))
+        self.get_with(key, &self.full)
     }
 
     fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
@@ -113,20 +165,20 @@ impl Reader for RocksShard {
             .map(|found| {
                 found
                     .map(|value| value.map(|value| Bytes::copy_from_slice(&value)))
-                    .map_err(|error| self.error(&error))
+                    .map_err(|error| self.error(&error, "read"))
             })
             .collect()
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
         let options = ReadOptions::default();
-        Box::new(RocksCursor::new(self.shard, &self.database, &self.family, options, bounds))
+        Box::new(RocksCursor::new(self.name.shard, &self.database, &self.family, options, bounds))
     }
 }
 
 impl ShardEngine for RocksShard {
     fn shard(&self) -> ShardId {
-        self.shard
+        self.name.shard
     }
 
     fn get_cached(&self, key: &[u8]) -> Result<Lookup, StoreError> {
@@ -134,21 +186,32 @@ impl ShardEngine for RocksShard {
             Ok(Some(value)) => Ok(Lookup::Found(Bytes::copy_from_slice(&value))),
             Ok(None) => Ok(Lookup::Absent),
             Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Ok(Lookup::NotCached),
-            Err(error) => Err(self.error(&error)),
+            Err(error) => Err(self.error(&error, "read")),
         }
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
-        self.database.flush_cf(&self.family).map_err(|e| self.error(&e))
-    }
     fn get_durable(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let mut o = ReadOptions::default();
-        o.set_read_tier(ReadTier::Persisted);
-        self.database
-            .get_pinned_cf_opt(&self.family, key, &o)
-            .map(|f| f.map(|v| Bytes::copy_from_slice(&v)))
-            .map_err(|e| self.error(&e))
+        self.get_with(key, &self.durable_only)
     }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        // A flush begins another log file, and must not do so after a torn record.
+        self.log.check()?;
+        // Before the flush: what is written while it runs waits for the next one.
+        self.volatile.store(false, Ordering::Release);
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        options.set_allow_write_stall(true);
+        self.database.flush_cf_opt(&self.family, &options).map_err(|error| {
+            self.note_volatile();
+            self.error(&error, "flush")
+        })
+    }
+
+    fn export(&self, into: &Path) -> Result<(), StoreError> {
+        self.export_to(into)
+    }
+
     fn snapshot(&self) -> Box<dyn Reader + Send + '_> {
         Box::new(RocksSnapshot { shard: self, snapshot: self.database.snapshot() })
     }
@@ -209,15 +272,15 @@ impl RocksSnapshot<'_> {
 
 impl Reader for RocksSnapshot<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.shard
-            .database
-            .get_pinned_cf_opt(&self.shard.family, key, &self.options())
-            .map(|found| found.map(|value| Bytes::copy_from_slice(&value)))
-            .map_err(|error| self.shard.error(&error))
+        self.shard.get_with(key, &self.options())
+    }
+
+    fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
-        let RocksShard { shard, database, family, .. } = self.shard;
-        Box::new(RocksCursor::new(*shard, database, family, self.options(), bounds))
+        let RocksShard { name, database, family, .. } = self.shard;
+        Box::new(RocksCursor::new(name.shard, database, family, self.options(), bounds))
     }
 }

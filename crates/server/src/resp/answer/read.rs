@@ -64,6 +64,17 @@ pub(crate) async fn get(front: &Front, key: &[u8]) -> Result<Option<Row>, Reques
     in_time(front.node.get(&front.table, key)).await
 }
 
+/// Many rows; those of one shard as they were at one moment.
+///
+/// # Errors
+/// What the node reports, or [`RequestError::DeadlineExceeded`].
+pub(crate) async fn multi_get(
+    front: &Front,
+    keys: &[Bytes],
+) -> Result<Vec<Option<Row>>, RequestError> {
+    in_time(front.node.multi_get(&front.table, keys)).await
+}
+
 /// Gives a request its deadline, unless it is answered on the spot.
 pub(crate) async fn in_time<T>(
     request: impl Future<Output = Result<T, RequestError>>,
