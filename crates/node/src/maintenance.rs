@@ -1,4 +1,5 @@
-//! Work in the background: watches the disk, and gives back the space of expired rows.
+//! Work in the background: watches the disk, and gives back the space of expired rows. Each
+//! has its thread: a compaction may be long, and takes space itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ const DISK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often shards are looked through for expired rows.
 const RECLAIM_INTERVAL: Duration = Duration::from_secs(20);
 
-/// What the background thread looks after.
+/// What the background threads look after.
 pub(crate) struct Watch {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) disk_reserve_bytes: u64,
@@ -30,10 +31,11 @@ pub(crate) struct Watch {
     pub(crate) clock: Arc<NodeClock>,
 }
 
-/// The background thread.
+/// The background threads.
 pub(crate) struct Maintenance {
     stop: Arc<Stop>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    engine: Arc<dyn Engine>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -45,23 +47,27 @@ struct Stop {
 impl Maintenance {
     pub(crate) fn start(watch: Watch) -> std::io::Result<Self> {
         let stop = Arc::new(Stop::default());
-        let seen = Arc::clone(&stop);
         watch.check_disk();
-        let thread = std::thread::Builder::new()
-            .name("maintenance".into())
-            .spawn(move || watch.run(&seen))?;
-        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
+        let engine = Arc::clone(&watch.engine);
+        let watch = Arc::new(watch);
+        let spawn = |name: &str, run: fn(&Watch, &Stop)| {
+            let (watch, stop) = (Arc::clone(&watch), Arc::clone(&stop));
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&watch, &stop))
+        };
+        let threads = vec![spawn("disk-watch", Watch::watch)?, spawn("reclaim", Watch::compact)?];
+        Ok(Self { stop, engine, threads: Mutex::new(threads) })
     }
 
-    /// Ends the thread; waits for a compaction that it may have begun.
+    /// Ends the threads; a compaction that they may have begun is given up.
     pub(crate) fn stop(&self) {
         *self.stop.is_set.lock() = true;
         self.stop.set.notify_all();
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the maintenance thread panicked");
+        self.engine.cancel_compactions();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a maintenance thread panicked");
+            }
         }
     }
 }
@@ -84,10 +90,15 @@ impl Stop {
 }
 
 impl Watch {
-    fn run(&self, stop: &Stop) {
-        let mut reclaimed = Instant::now();
+    fn watch(&self, stop: &Stop) {
         while !stop.wait(DISK_INTERVAL) {
             self.check_disk();
+        }
+    }
+
+    fn compact(&self, stop: &Stop) {
+        let mut reclaimed = Instant::now();
+        while !stop.wait(DISK_INTERVAL) {
             if self.health.waits_for_room() {
                 self.make_room();
             }

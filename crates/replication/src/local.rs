@@ -274,3 +274,45 @@ impl FromStr for FsyncPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use breccia_types::time::SystemClock;
+    use breccia_types::{LogIndex, Outcome, ServiceId, Timestamp};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::consensus::ApplyError;
+
+    /// A bug: it panics whatever it is given.
+    struct Panics;
+
+    impl StateMachine for Panics {
+        fn apply(&mut self, _entries: Vec<ShardEntry>) -> Vec<Result<Vec<Outcome>, ApplyError>> {
+            panic!("a bug")
+        }
+
+        fn applied(&self, _shard: ShardId) -> LogIndex {
+            LogIndex::default()
+        }
+
+        fn sync(&mut self) -> Result<(), ApplyError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_writer_that_panicked() {
+        let clock = Arc::new(NodeClock::new(Box::new(SystemClock), Timestamp::MIN));
+        let log = LocalLog::start(Panics, clock, FsyncPolicy::Never).expect("starts");
+        let shard = log.shard(ShardId::new(0));
+        let payload = Bytes::new();
+        let command = Command { service: ServiceId::new(1), request_id: None, payload };
+        let within = Duration::from_secs(30);
+        let first = tokio::time::timeout(within, shard.propose(vec![command.clone()])).await;
+        assert_eq!(first, Ok(Err(ProposeError::Unknown)));
+        let later = tokio::time::timeout(within, shard.propose(vec![command])).await;
+        let answers = [Ok(Err(ProposeError::Unknown)), Ok(Err(ProposeError::Closed))];
+        assert!(answers.contains(&later), "{later:?}");
+    }
+}

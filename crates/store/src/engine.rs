@@ -230,6 +230,9 @@ pub trait Engine: Send + Sync + 'static {
     /// [`StoreError::DiskFull`] while there is no room, or [`StoreError::Io`].
     fn recover(&self) -> Result<(), StoreError>;
 
+    /// Gives up compactions that were asked for, and refuses more: the node is about to end.
+    fn cancel_compactions(&self);
+
     /// Writes everything that is in memory to files.
     ///
     /// # Errors

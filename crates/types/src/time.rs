@@ -103,6 +103,9 @@ impl Clock for SystemClock {
 /// How far a wall clock may jump, either way, and still be followed.
 pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// Steps of the wall clock below this are forgotten until they add up.
+const STEP_NOTED_MICROS: u64 = 100_000;
+
 /// Follows a wall clock, unless that jumps by more than [`CLOCK_JUMP_MAX`].
 ///
 /// A wall clock that is set years ahead for a moment would make everything with a time to
@@ -130,21 +133,24 @@ impl<W: Clock, E: Fn() -> Duration + Send + Sync + 'static> Clock for JumpGuard<
     fn wall(&self) -> Timestamp {
         let (wall, elapsed) = (self.wall.wall().as_micros(), micros((self.elapsed)()));
         let lead = wall.saturating_sub(elapsed);
-        let followed = self.lead.load(Ordering::SeqCst);
+        let followed = self.lead.load(Ordering::Relaxed);
         let jump = lead.saturating_sub(followed);
         if jump.unsigned_abs() > u64::try_from(CLOCK_JUMP_MAX.as_micros()).unwrap_or(u64::MAX) {
-            self.refused.store(jump, Ordering::SeqCst);
+            self.refused.store(jump, Ordering::Relaxed);
             return Timestamp(followed.saturating_add(elapsed));
         }
-        if jump != 0 {
-            self.lead.store(lead, Ordering::SeqCst);
+        // Written rarely: every request on every thread reads it.
+        if jump.unsigned_abs() > STEP_NOTED_MICROS {
+            self.lead.store(lead, Ordering::Relaxed);
         }
-        self.refused.store(0, Ordering::SeqCst);
+        if self.refused.load(Ordering::Relaxed) != 0 {
+            self.refused.store(0, Ordering::Relaxed);
+        }
         Timestamp(wall)
     }
 
     fn refused_jump_micros(&self) -> i64 {
-        self.refused.load(Ordering::SeqCst)
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -95,6 +95,8 @@ impl Engine for MemoryEngine {
         self.shards.read().values().try_for_each(|shard| shard.flush())
     }
 
+    fn cancel_compactions(&self) {}
+
     fn memory(&self) -> MemoryUsage {
         MemoryUsage::default()
     }

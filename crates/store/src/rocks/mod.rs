@@ -231,6 +231,10 @@ impl Engine for RocksEngine {
         self.shards.read().values().try_for_each(|shard| shard.flush())
     }
 
+    fn cancel_compactions(&self) {
+        self.database.disable_manual_compaction();
+    }
+
     fn memory(&self) -> MemoryUsage {
         self.tuning.memory()
     }
