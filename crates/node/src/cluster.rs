@@ -2,21 +2,68 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use arc_swap::ArcSwapOption;
-use breccia_ring::Placement;
+use breccia_ring::{Placement, PlacementError};
+use breccia_router::router::Placements;
 use breccia_service::meta::ClusterState;
 use breccia_store::{Reader, RetentionRules};
-use breccia_types::{RequestError, ShardId, Slot, Table, TableKind};
+use breccia_types::{Epoch, Member, NodeId, RequestError, ShardId, Slot, Table, TableKind};
+use tokio::sync::watch;
 
 /// The latest state that this node has applied. Readable at any time, without waiting.
 pub(crate) struct ClusterView {
     state: ArcSwapOption<ClusterState>,
     rules: Arc<RetentionRules>,
+    /// Tells that the state has changed.
+    changes: watch::Sender<()>,
+    placements: watch::Sender<Arc<Placement>>,
 }
 
 impl ClusterView {
-    pub(crate) fn new(rules: Arc<RetentionRules>) -> Self {
-        Self { state: ArcSwapOption::empty(), rules }
+    /// A view that knows nothing yet.
+    ///
+    /// # Errors
+    /// None that can occur.
+    pub(crate) fn new(rules: Arc<RetentionRules>) -> Result<Self, PlacementError> {
+        let unknown = Arc::new(Placement::even(Epoch::new(0), 1)?);
+        Ok(Self {
+            state: ArcSwapOption::empty(),
+            rules,
+            changes: watch::Sender::new(()),
+            placements: watch::Sender::new(unknown),
+        })
+    }
+
+    /// Tells of changes of the state.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Where the shards are, now and whenever that changes. Nowhere, at epoch 0, until this
+    /// node knows.
+    pub(crate) fn placements(&self) -> Placements {
+        self.placements.subscribe()
+    }
+
+    /// Waits until the state is as it should be, but no longer than `patience`; whether it is.
+    pub(crate) async fn wait_until(
+        &self,
+        patience: Duration,
+        is_so: impl Fn(&ClusterState) -> bool,
+    ) -> bool {
+        let mut changes = self.changes();
+        let waiting = async {
+            while !self.state().is_some_and(|state| is_so(&state)) {
+                // The sender lives as long as the view.
+                if changes.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(patience, waiting).await.unwrap_or(false)
     }
 
     /// Takes over what the meta shard holds now.
@@ -28,7 +75,14 @@ impl ClusterView {
                     options.kind == TableKind::Versioned && !options.retention.keeps_all()
                 });
                 self.rules.replace(versioned.map(|table| (table.id, table.options.retention)));
+                let placement = Arc::clone(&state.placement);
                 self.state.store(Some(Arc::new(state)));
+                self.placements.send_if_modified(|present| {
+                    let is_new = *present != placement;
+                    *present = placement;
+                    is_new
+                });
+                self.changes.send_replace(());
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the meta shard cannot be read"),
@@ -40,9 +94,14 @@ impl ClusterView {
         self.state.load_full()
     }
 
-    /// Where the shards are.
-    pub(crate) fn placement(&self) -> Option<Arc<Placement>> {
-        self.state.load().as_ref().map(|state| Arc::clone(&state.placement))
+    /// Where the shards are: nowhere, at epoch 0, until this node knows.
+    pub(crate) fn placement(&self) -> Arc<Placement> {
+        Arc::clone(&self.placements.borrow())
+    }
+
+    /// A node of the cluster.
+    pub(crate) fn member(&self, node: NodeId) -> Option<Member> {
+        self.state.load().as_ref()?.members.get(&node).cloned()
     }
 
     /// The shard that holds a slot; `None` until this node knows.

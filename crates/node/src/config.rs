@@ -8,6 +8,9 @@ use breccia_types::limits::{DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT};
 use breccia_types::time::{Clock, JumpGuard, SystemClock};
 use rustix::time::{ClockId, clock_gettime};
 
+/// How long a node may be silent before its replicas are made elsewhere, by default.
+pub const REPLACE_AFTER_DEFAULT: Duration = Duration::from_secs(10 * 60);
+
 /// Where a node keeps its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
@@ -17,6 +20,20 @@ pub enum Storage {
     Memory,
 }
 
+/// How a node is reached by the other nodes of its cluster, and finds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peering {
+    /// Where it listens, `host:port`; port 0 takes any free one.
+    pub listen: String,
+    /// Where the others reach it, if not where it listens.
+    pub advertise: Option<String>,
+    /// Nodes of the cluster to join, `host:port`. With none, a new node founds a cluster.
+    pub join: Vec<String>,
+    /// What the node shares failures with: a rack, a data centre. Replicas of a shard are
+    /// kept in distinct zones while there are enough. Empty if there is nothing to say.
+    pub zone: String,
+}
+
 /// What an embedder chooses when it opens a node.
 pub struct NodeConfig {
     /// Where the data is.
@@ -24,6 +41,14 @@ pub struct NodeConfig {
     /// How many shards a new data directory gets; `SHARDS_DEFAULT` if `None`. A directory
     /// that has data already keeps its number, and is refused if another one is asked for.
     pub shards: Option<u32>,
+    /// How the other nodes reach it; `None` for a node that stands alone.
+    pub peering: Option<Peering>,
+    /// How many replicas the shards of a new cluster are to have, while there are nodes for
+    /// them; `REPLICAS_DEFAULT` if `None`. A cluster that there is already keeps its number.
+    pub replicas: Option<u8>,
+    /// How long a node may be silent before its replicas are made on other nodes, if there
+    /// are any.
+    pub replace_after: Duration,
     /// What block cache, write buffers and everything else may take together, in bytes.
     pub memory_bytes: usize,
     /// When writes are acknowledged.
@@ -51,6 +76,9 @@ impl NodeConfig {
         Self {
             storage,
             shards: None,
+            peering: None,
+            replicas: None,
+            replace_after: REPLACE_AFTER_DEFAULT,
             memory_bytes: MEMORY_BYTES_DEFAULT,
             fsync: FsyncPolicy::Always,
             disk_reserve_bytes: DISK_RESERVE_BYTES,

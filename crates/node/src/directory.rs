@@ -1,22 +1,28 @@
 //! A node's data directory: its format, and who the node is.
 //!
 //! ```text
-//! <data>/node.json   {"format":1,"node_id":<u64>,"initialised":<bool>}
+//! <data>/node.json   {"format":2,"node_id":<u64>,"initialised":<bool>,"incarnation":<u64>,
+//!                     "cluster":<32 hexadecimal digits, or null>}
 //! <data>/db/         the shards' RocksDB database
 //! <data>/log/        the log's RocksDB database
 //! <data>/snapshots/  snapshots on their way to and from other nodes
 //! ```
+//!
+//! Format 1 had no log of its own beside the database, no incarnation and no cluster. It is
+//! read and becomes format 2, which versions that know only format 1 refuse.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use breccia_types::NodeId;
+use breccia_types::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The format of data directories that this version writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that this version reads.
+const FORMAT_MIN: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
 const DATABASE_DIRECTORY: &str = "db";
 const LOG_DIRECTORY: &str = "log";
@@ -26,6 +32,11 @@ const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
     pub(crate) node: NodeId,
+    /// Which run of the node this is, once it is started.
+    pub(crate) incarnation: u64,
+    /// The cluster that the node has begun to join, or belongs to.
+    pub(crate) cluster: Option<ClusterId>,
+    path: PathBuf,
     pub(crate) database: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) snapshots: PathBuf,
@@ -47,7 +58,7 @@ pub enum DirectoryError {
     },
     /// It was written by a version that this one does not read.
     #[error(
-        "{path} has format {found}, and this version of breccia reads format {FORMAT}; use the version that wrote it, or choose another data directory"
+        "{path} has format {found}, and this version of breccia reads formats {FORMAT_MIN} to {FORMAT}; use the version that wrote it, or choose another data directory"
     )]
     Format {
         /// The directory.
@@ -82,6 +93,10 @@ struct Identity {
     /// Absent in what the first versions wrote.
     #[serde(default)]
     initialised: bool,
+    #[serde(default)]
+    incarnation: u64,
+    #[serde(default)]
+    cluster: Option<String>,
 }
 
 impl Directory {
@@ -99,15 +114,30 @@ impl Directory {
                 if !is_empty(path).map_err(at(path))? {
                     return Err(DirectoryError::Foreign { path: path.to_owned() });
                 }
-                let identity =
-                    Identity { format: FORMAT, node_id: rand::random(), initialised: false };
+                let identity = Identity {
+                    format: FORMAT,
+                    node_id: rand::random(),
+                    initialised: false,
+                    incarnation: 0,
+                    cluster: None,
+                };
                 write_identity(path, &file, &identity).map_err(at(&file))?;
                 identity
             }
             Err(source) => return Err(DirectoryError::Io { path: file, source }),
         };
+        let cluster = match identity.cluster.as_deref().map(ClusterId::parse) {
+            Some(None) => {
+                let reason = "its cluster is no cluster's identity".to_owned();
+                return Err(DirectoryError::Damaged { path: file, reason });
+            }
+            known => known.flatten(),
+        };
         Ok(Self {
             node: NodeId::new(identity.node_id),
+            incarnation: identity.incarnation,
+            cluster,
+            path: path.to_owned(),
             database: path.join(DATABASE_DIRECTORY),
             log: path.join(LOG_DIRECTORY),
             snapshots: path.join(SNAPSHOTS_DIRECTORY),
@@ -115,14 +145,38 @@ impl Directory {
         })
     }
 
-    /// Notes that the database is complete: from now on it must be there.
-    pub(crate) fn set_initialised(&self, path: &Path) -> Result<(), DirectoryError> {
+    /// Begins another run of the node. To be called when its databases are open, so that no
+    /// other process has the directory, and before any other node hears of it.
+    pub(crate) fn begin_run(&mut self) -> Result<(), DirectoryError> {
+        self.incarnation += 1;
+        self.write()
+    }
+
+    /// Notes which cluster the node joins: it joins no other from now on.
+    pub(crate) fn set_cluster(&mut self, cluster: ClusterId) -> Result<(), DirectoryError> {
+        self.cluster = Some(cluster);
+        self.write()
+    }
+
+    /// Notes that the databases are complete: from now on they must be there.
+    pub(crate) fn set_initialised(&mut self) -> Result<(), DirectoryError> {
         if self.is_initialised {
             return Ok(());
         }
-        let file = path.join(IDENTITY_FILE);
-        let identity = Identity { format: FORMAT, node_id: self.node.get(), initialised: true };
-        write_identity(path, &file, &identity)
+        self.is_initialised = true;
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), DirectoryError> {
+        let file = self.path.join(IDENTITY_FILE);
+        let identity = Identity {
+            format: FORMAT,
+            node_id: self.node.get(),
+            initialised: self.is_initialised,
+            incarnation: self.incarnation,
+            cluster: self.cluster.map(|cluster| cluster.to_string()),
+        };
+        write_identity(&self.path, &file, &identity)
             .map_err(|source| DirectoryError::Io { path: file, source })
     }
 }
@@ -131,7 +185,7 @@ fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<Identity, Dir
     let identity: Identity = serde_json::from_slice(bytes).map_err(|error| {
         DirectoryError::Damaged { path: file.to_owned(), reason: error.to_string() }
     })?;
-    if identity.format != FORMAT {
+    if !(FORMAT_MIN..=FORMAT).contains(&identity.format) {
         return Err(DirectoryError::Format { path: path.to_owned(), found: identity.format });
     }
     Ok(identity)

@@ -9,10 +9,10 @@ use breccia_ring::{Placement, PlacementError};
 use breccia_service::machine::read_applied;
 use breccia_service::meta::{ClusterState, Founding, MetaError, Settings};
 use breccia_store::{Durability, Engine, ShardBatch, StoreError};
-use breccia_types::limits::SHARDS_DEFAULT;
+use breccia_types::limits::{REPLICAS_DEFAULT, SHARDS_DEFAULT};
 use breccia_types::table::{FIRST_USER_TABLE_ID, REDIS_TABLE, REDIS_TABLE_ID};
 use breccia_types::{
-    ClusterId, Epoch, Member, MemberStatus, NodeId, Partition, ReplicaId, ShardId, Table, TableId,
+    ClusterId, Epoch, Member, NodeId, Partition, ReplicaId, ShardId, Table, TableId,
     TableOptions,
 };
 use serde::Deserialize;
@@ -20,8 +20,6 @@ use thiserror::Error;
 
 use crate::replica::{put_position, read_position};
 
-/// The replicas that each shard is to have, unless an operator says otherwise.
-const REPLICAS_DEFAULT: u8 = 3;
 /// The record in which a node that stood alone kept its tables.
 const CATALOG: &str = "catalog";
 const CATALOG_FORMAT: u32 = 1;
@@ -70,9 +68,11 @@ struct Catalog {
 /// Founds a cluster of this node alone, unless the node belongs to one. Blocks.
 pub(crate) fn found_if_new(
     engine: &dyn Engine,
-    node: NodeId,
+    founder: &Member,
     shards: Option<u32>,
+    replicas: Option<u8>,
 ) -> Result<(), FoundingError> {
+    let node = founder.node;
     let meta = engine.open_shard(ShardId::META)?;
     if let Some(state) = ClusterState::load(meta.as_ref())? {
         let present = u32::try_from(state.placement.shard_count()).unwrap_or(u32::MAX);
@@ -90,16 +90,8 @@ pub(crate) fn found_if_new(
     let replica = meta_placement.last_replica();
     let founding = Founding {
         id: ClusterId::new(rand::random()),
-        settings: Settings { replicas: REPLICAS_DEFAULT },
-        member: Member {
-            node,
-            incarnation: 0,
-            peer: String::new(),
-            http: String::new(),
-            resp: String::new(),
-            zone: String::new(),
-            status: MemberStatus::Active,
-        },
+        settings: Settings { replicas: replicas.unwrap_or(REPLICAS_DEFAULT) },
+        member: founder.clone(),
         tables: catalog.tables,
         dropping: catalog.dropping,
         next_table: catalog.next_table,

@@ -6,8 +6,10 @@
 //! it writes and replies, and the store writes the batch.
 
 pub mod config;
+pub mod doctor;
 pub mod node;
 pub mod open;
+pub mod overview;
 pub mod status;
 
 mod check;
@@ -19,18 +21,30 @@ mod write;
 
 mod alone;
 mod cluster;
+mod control;
 mod directory;
+mod driver;
 mod founding;
 mod health;
+mod join;
+mod local;
 mod maintenance;
+mod members;
+mod meta;
 mod replica;
+mod replicas;
 
 pub use breccia_replication::FsyncPolicy;
 pub use breccia_ring::Placement;
-pub use config::{NodeConfig, Storage};
+pub use breccia_router::Consistency;
+pub use config::{NodeConfig, Peering, Storage};
 pub use directory::DirectoryError;
+pub use doctor::{Finding, Severity};
 pub use founding::FoundingError;
 pub use node::Node;
+pub use join::JoinError;
 pub use open::OpenError;
-pub use status::{Finding, NodeMetrics, NodeStatus, Severity, ShardStatus};
+pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};
+pub use replicas::HoldError;
+pub use status::{NodeMetrics, NodeStatus, ShardRole, ShardStatus};
 pub use strings::StringsInFlight;

@@ -1,26 +1,20 @@
-//! Point reads: from memory on the spot if possible, else on a blocking thread.
+//! Point reads: from memory on the spot if possible, else on a blocking thread, or on the
+//! node that leads the shard.
 
 use std::collections::BTreeMap;
 
+use breccia_router::{LocalError, ShardRead};
 use breccia_service::kv;
-use breccia_store::{Lookup, StoredRow, key, row};
 use breccia_types::kv::{History, Row, Version};
-use breccia_types::limits::MULTI_GET_KEYS_MAX;
+use breccia_types::limits::{MULTI_GET_KEYS_MAX, REQUEST_DEADLINE_DEFAULT};
 use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
 use breccia_types::table::RowKind;
 use breccia_types::{RequestError, ShardId, Slot, Table, Timestamp};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::check::{check_key, needs};
 use crate::node::{Node, Shard};
-
-/// What a look into memory found.
-enum Cached {
-    /// The row, or that there is none.
-    Known(Option<Row>),
-    /// The disk must be asked.
-    NotHere,
-}
 
 impl Node {
     /// The row with this key, in a versioned table its newest version.
@@ -29,35 +23,7 @@ impl Node {
     /// [`RequestError::KeyTooLong`], or what reading the shard reports.
     pub async fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Row>, RequestError> {
         check_key(key)?;
-        let slot = self.slot(table, key);
-        let shard = self.shard(slot)?;
-        shard.barrier().await?;
-        match self.get_cached(table, &shard, key)? {
-            Cached::Known(row) => Ok(row),
-            Cached::NotHere => self.read_row(table, slot, key, None).await,
-        }
-    }
-
-    /// Looks a row up without waiting for the disk.
-    fn get_cached(&self, table: &Table, shard: &Shard, key: &[u8]) -> Result<Cached, RequestError> {
-        if table.options.kind.row_kind() == RowKind::Versioned {
-            return Ok(Cached::NotHere);
-        }
-        let raw = key::row(table.id, key);
-        match shard.data.engine().get_cached(&raw).map_err(|error| shard.on_read_error(&error))? {
-            Lookup::Absent => Ok(Cached::Known(None)),
-            Lookup::NotCached => Ok(Cached::NotHere),
-            Lookup::Found(stored) => {
-                let row = row::decode(stored, self.0.clock.now());
-                let row = row.map_err(|error| shard.on_read_error(&error))?;
-                Ok(Cached::Known(row.map(|StoredRow { value, expires_at }| Row {
-                    key: Bytes::copy_from_slice(key),
-                    value,
-                    expires_at,
-                    version: None,
-                })))
-            }
-        }
+        self.read_row(table, self.slot(table, key), key, None).await
     }
 
     /// The row as it was at an instant.
@@ -125,7 +91,7 @@ impl Node {
         for (at, key) in keys.iter().enumerate() {
             check_key(key)?;
             let slot = self.slot(table, key);
-            let shard = self.shard(slot)?.id();
+            let shard = self.shard_of(slot);
             by_shard.entry(shard).or_insert_with(|| (slot, Vec::new())).1.push(at);
         }
         let reads = by_shard.into_values().map(|(slot, positions)| async move {
@@ -160,17 +126,38 @@ impl Node {
         }
     }
 
-    /// Reads the shard of a slot, on a blocking thread.
+    /// Reads the shard of a slot.
     pub(crate) async fn read(
         &self,
         table: &Table,
         slot: Slot,
         operation: ReadOperation,
     ) -> Result<KvReadReply, RequestError> {
-        let shard = self.shard(slot)?;
-        shard.barrier().await?;
-        let read = KvRead { table: table.view(), operation };
-        self.blocking(move |inner| shard.read(&read, inner.clock.now())).await
+        self.read_shard(self.shard_of(slot), KvRead { table: table.view(), operation }).await
+    }
+
+    /// Reads a shard: here if this node may answer, else on a node that may.
+    pub(crate) async fn read_shard(
+        &self,
+        shard: ShardId,
+        read: KvRead,
+    ) -> Result<KvReadReply, RequestError> {
+        let deadline = Instant::now() + REQUEST_DEADLINE_DEFAULT;
+        if self.0.router.serves(shard, self.1) {
+            let here = self.0.local.read_rows(shard, &read, self.1);
+            match tokio::time::timeout_at(deadline, here).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(LocalError::Failed(error))) => return Err(error),
+                Ok(Err(_)) => {}
+                Err(_) => return Err(RequestError::DeadlineExceeded),
+            }
+        }
+        self.check_in_service(shard)?;
+        let request = kv::codec::encode_read(&read);
+        let read = ShardRead { service: kv::SERVICE_ID, request, consistency: self.1 };
+        let answer = self.0.router.read(shard, read, deadline).await?;
+        kv::codec::decode_read_reply(answer)
+            .map_err(|error| RequestError::Internal { reason: error.to_string() })
     }
 }
 

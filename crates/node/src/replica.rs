@@ -58,6 +58,13 @@ impl Machines {
     }
 }
 
+impl Machines {
+    /// Forgets a shard's data, which is to be removed.
+    pub(crate) fn forget(&self, shard: ShardId) {
+        self.shards.write().remove(&shard);
+    }
+}
+
 impl MachineSource for Machines {
     fn open(
         &self,
@@ -136,9 +143,7 @@ impl ReplicaMachine for Replica {
         let commands: usize = outcomes.iter().map(Vec::len).sum();
         let commands = u64::try_from(commands).unwrap_or(u64::MAX);
         self.commands_applied.fetch_add(commands, Ordering::Relaxed);
-        if commands > 0 {
-            self.publish();
-        }
+        self.publish();
         Ok(outcomes)
     }
 
@@ -151,7 +156,12 @@ impl ReplicaMachine for Replica {
 
     fn export(&mut self, into: &Path) -> Result<Bytes, ApplyError> {
         let engine = self.data.engine();
-        engine.export(into).map_err(|error| self.on_write_error(&error))?;
+        // The store makes the folder itself.
+        std::fs::remove_dir(into).map_err(|error| ApplyError::Storage {
+            reason: format!("cannot replace {}: {error}", into.display()),
+        })?;
+        // What was to be written is a copy: the node's own data is as it was.
+        engine.export(into).map_err(|error| storage_failed(&error))?;
         let position = self.position()?;
         position.ok_or_else(|| ApplyError::Quarantined { reason: "it was never filled".into() })
     }

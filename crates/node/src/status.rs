@@ -1,22 +1,26 @@
 //! How the node stands: for people, for programs, and for the operator's conscience.
 
-use std::cmp::Reverse;
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, Weak};
 
-use breccia_replication::raft::Role;
-use breccia_types::time::CLOCK_JUMP_MAX;
-use serde::Serialize;
+use breccia_replication::raft::{GroupHealth, GroupStatus, Role};
+use breccia_router::Consistency;
+use breccia_types::{NodeId, ShardId};
+use serde::{Deserialize, Serialize};
 
-use crate::node::{Node, Shard};
+use crate::node::{Inner, Node, Shard};
 
 /// A node and its shards.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// The node's identity, 40 hexadecimal digits.
+    /// The node's identity.
+    pub node: NodeId,
+    /// The same, 40 hexadecimal digits.
     pub id: String,
+    /// Which run of the node this is: grows at every start.
+    pub incarnation: u64,
     /// The program's version.
-    pub version: &'static str,
+    pub version: String,
     /// When the node was opened, in microseconds since 1970.
     pub started_at_micros: i64,
     /// For how long it has been open, in seconds.
@@ -25,18 +29,22 @@ pub struct NodeStatus {
     pub data_dir: Option<String>,
     /// When writes are acknowledged.
     pub fsync: String,
+    /// Whether the node takes reads and writes.
+    pub ready: bool,
     /// Why the node takes no writes, if it takes none.
     pub read_only: Option<String>,
     /// How many tables there are.
     pub tables: usize,
     /// Memory.
     pub memory: MemoryStatus,
-    /// The shards, by id.
+    /// The shards that it holds, by id; the meta shard is not among them.
     pub shards: Vec<ShardStatus>,
+    /// The meta shard; `None` if the node holds no replica of it yet.
+    pub meta: Option<ShardStatus>,
 }
 
 /// What the node's memory budget goes to, in bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStatus {
     /// The budget.
     pub budget_bytes: usize,
@@ -46,19 +54,59 @@ pub struct MemoryStatus {
     pub write_buffer_bytes: u64,
 }
 
-/// One shard.
-#[derive(Debug, Clone, Serialize)]
+/// What a node is to a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardRole {
+    /// It orders the shard's writes.
+    Leader,
+    /// It receives the shard's log, and votes.
+    Follower,
+    /// It receives the shard's log and does not vote.
+    Learner,
+    /// Its replica does not run.
+    Stopped,
+}
+
+impl ShardRole {
+    /// Its name, for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Learner => "learner",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One replica of a shard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardStatus {
-    /// Its id.
+    /// The shard's id.
     pub shard: u32,
-    /// Its slots, both included.
-    pub slots: RangeInclusive<u16>,
-    /// `leader`, or what else this node is for it.
-    pub role: &'static str,
-    /// How many nodes hold it.
-    pub replicas: usize,
-    /// The last entry applied.
+    /// Its first slot.
+    pub slot_first: u16,
+    /// Its last slot.
+    pub slot_last: u16,
+    /// What this node is to it.
+    pub role: ShardRole,
+    /// The node that leads it, as far as this one knows.
+    pub leader: Option<NodeId>,
+    /// The term of its log.
+    pub term: u64,
+    /// How many replicas vote.
+    pub voters: usize,
+    /// How many replicas only receive the log.
+    pub learners: usize,
+    /// The last entry of its log here.
+    pub last_index: u64,
+    /// The last entry applied here.
     pub applied: u64,
+    /// How long ago this replica heard from its leader, or a leader from a majority, in
+    /// milliseconds.
+    pub heard_millis_ago: Option<u64>,
     /// Rows and versions, roughly.
     pub rows_estimate: u64,
     /// Bytes in files.
@@ -67,8 +115,27 @@ pub struct ShardStatus {
     pub memory_bytes: u64,
     /// Commands that wait for the log.
     pub waiting: usize,
-    /// Why it is out of service, if it is.
+    /// Why the replica is out of service, if it is.
     pub quarantined: Option<String>,
+    /// What else is wrong with the replica, if anything.
+    pub trouble: Option<String>,
+}
+
+/// Tells how the node stands, once it is open.
+#[derive(Default)]
+pub(crate) struct Reporter(OnceLock<Weak<Inner>>);
+
+impl Reporter {
+    pub(crate) fn set(&self, node: Weak<Inner>) {
+        // It is set once, when the node is open.
+        let _ = self.0.set(node);
+    }
+
+    /// How the node stands. May wait for the disk. `None` if it is not open, or closed.
+    pub(crate) fn status(&self) -> Option<NodeStatus> {
+        let node = self.0.get()?.upgrade()?;
+        Some(Node(node, Consistency::Linearizable).status())
+    }
 }
 
 /// What the node has done since it was opened.
@@ -88,44 +155,23 @@ pub struct NodeMetrics {
     pub writer_busy_micros: u64,
 }
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// Something to see to before it hurts.
-    Warning,
-    /// Something is out of service.
-    Critical,
-}
-
-/// Something that an operator should know.
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is about: `node`, or a shard such as `s3`.
-    pub subject: String,
-    /// What was found.
-    pub message: String,
-    /// What to do about it.
-    pub advice: String,
-}
-
 impl Node {
-    /// How the node stands.
+    /// How the node stands. May wait for the disk.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let inner = &self.0;
         let memory = inner.engine.memory();
+        let shards = inner.shards.load_full();
         NodeStatus {
+            node: inner.id,
             id: inner.id.to_cluster_name(),
-            version: env!("CARGO_PKG_VERSION"),
+            incarnation: inner.member.borrow().incarnation,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at_micros: inner.started_at.as_micros(),
             uptime_seconds: inner.started.elapsed().as_secs(),
             data_dir: inner.config.data_dir.as_ref().map(|path| path.display().to_string()),
             fsync: inner.config.fsync.to_string(),
+            ready: self.is_ready(),
             read_only: inner.health.read_only(),
             tables: inner.cluster.tables().len(),
             memory: MemoryStatus {
@@ -133,6 +179,7 @@ impl Node {
                 cache_bytes: memory.cache,
                 write_buffer_bytes: memory.write_buffers,
             },
+            meta: shards.get(&ShardId::META).map(|meta| self.shard_status(meta)),
             shards: self.shards().iter().map(|shard| self.shard_status(shard)).collect(),
         }
     }
@@ -140,17 +187,26 @@ impl Node {
     fn shard_status(&self, shard: &Shard) -> ShardStatus {
         let usage = shard.data.engine().usage();
         let group = shard.group.group_status();
+        let slots = self.0.cluster.placement().slot_range(shard.id()).unwrap_or(0..=0);
+        let millis = |age: std::time::Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         ShardStatus {
             shard: shard.id().get(),
-            slots: self.0.placement().slot_range(shard.id()).unwrap_or(0..=0),
-            role: if group.role == Role::Leader { "leader" } else { "follower" },
-            replicas: group.members.voters.len() + group.members.learners.len(),
+            slot_first: *slots.start(),
+            slot_last: *slots.end(),
+            role: role_of(&group),
+            leader: group.leader.map(|leader| leader.node),
+            term: group.term,
+            voters: group.members.voters.len(),
+            learners: group.members.learners.len(),
+            last_index: group.last_index.get(),
             applied: group.applied.get(),
+            heard_millis_ago: group.staleness.map(millis),
             rows_estimate: usage.keys_estimate,
             disk_bytes: usage.disk_bytes,
             memory_bytes: usage.memory_bytes,
             waiting: group.waiting,
             quarantined: shard.data.health.quarantined(),
+            trouble: trouble_of(&group.health),
         }
     }
 
@@ -168,81 +224,27 @@ impl Node {
             writer_busy_micros: read(&counters.busy_micros),
         }
     }
+}
 
-    fn clock_findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let jump = self.0.clock.refused_jump_micros() / 1_000_000;
-        if jump != 0 {
-            findings.push(Finding {
-                severity: Severity::Critical,
-                subject: "node".into(),
-                message: format!("the wall clock has jumped by {jump} s and is not followed"),
-                advice: "set the clock right; if it is right now, restart the node".into(),
-            });
-        }
-        let lead = self.0.clock.lead();
-        if lead > CLOCK_JUMP_MAX {
-            findings.push(Finding {
-                severity: Severity::Critical,
-                subject: "node".into(),
-                message: format!("its latest write is {} s ahead of the clock", lead.as_secs()),
-                advice: "set the clock right; rows with a time to live live that much longer"
-                    .into(),
-            });
-        }
-        findings
+fn role_of(group: &GroupStatus) -> ShardRole {
+    match group.role {
+        Role::Leader => ShardRole::Leader,
+        Role::Follower | Role::Candidate => ShardRole::Follower,
+        Role::Learner => ShardRole::Learner,
+        Role::Stopped => ShardRole::Stopped,
     }
+}
 
-    /// What an operator should know, worst first.
-    #[must_use]
-    pub fn doctor(&self) -> Vec<Finding> {
-        let status = self.status();
-        let mut findings = Vec::new();
-        if let Some(reason) = &status.read_only {
-            findings.push(Finding {
-                severity: Severity::Critical,
-                subject: "node".into(),
-                message: format!("takes no writes: {reason}"),
-                advice: match self.0.health.failed() {
-                    None => "free disk space, or give the data directory more room".into(),
-                    Some(_) => "mend the cause, then restart the node".into(),
-                },
-            });
+/// What is wrong with a replica, in words.
+fn trouble_of(health: &GroupHealth) -> Option<String> {
+    match health {
+        GroupHealth::Running | GroupHealth::Closed => None,
+        GroupHealth::NoRoom { reason } => Some(format!("waits for room: {reason}")),
+        GroupHealth::Stalled => Some("does not apply what a majority has".to_owned()),
+        GroupHealth::Restarting { reason, failures } => {
+            Some(format!("is started again after {failures} failures: {reason}"))
         }
-        findings.extend(self.clock_findings());
-        for shard in &status.shards {
-            if let Some(reason) = &shard.quarantined {
-                findings.push(Finding {
-                    severity: Severity::Critical,
-                    subject: format!("s{}", shard.shard),
-                    message: format!("is out of service: {reason}"),
-                    advice: "restore the shard from a backup; the others serve on".into(),
-                });
-            }
-        }
-        if self.0.config.fsync != crate::FsyncPolicy::Always {
-            findings.push(Finding {
-                severity: Severity::Warning,
-                subject: "node".into(),
-                message: format!("acknowledges writes before fsync (--fsync {})", status.fsync),
-                advice: "use --fsync always if a loss of power must lose nothing".into(),
-            });
-        }
-        if status.data_dir.is_none() {
-            findings.push(Finding {
-                severity: Severity::Warning,
-                subject: "node".into(),
-                message: "keeps its data in memory only".into(),
-                advice: "give it a data directory".into(),
-            });
-        }
-        findings.push(Finding {
-            severity: Severity::Info,
-            subject: "node".into(),
-            message: "is the only one: each row exists once".into(),
-            advice: "keep a copy of the data elsewhere".into(),
-        });
-        findings.sort_by_key(|finding| Reverse(finding.severity));
-        findings
+        GroupHealth::Quarantined { reason } => Some(format!("was given up: {reason}")),
+        other => Some(format!("{other:?}")),
     }
 }

@@ -5,17 +5,20 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use breccia_replication::Proposal;
+use breccia_replication::{Proposal, ShardConsensus};
 use breccia_ring::slot_of;
+use breccia_router::{Consistency, LocalError};
 use breccia_service::strings;
 use breccia_types::limits::{BATCH_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, VALUE_BYTES_MAX};
 use breccia_types::strings::{StringReply, StringWrite};
 use breccia_types::{Command, Outcome, RequestError, ShardId};
-use tokio::time::{Sleep, sleep};
+use futures::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::check::check_key;
+use crate::local::not_proposed;
 use crate::node::Node;
-use crate::write::{applied, no_reply, translate};
+use crate::write::{applied, no_reply};
 
 impl Node {
     /// Queues write commands on strings, in this order, and returns the wait for their
@@ -59,11 +62,6 @@ impl<'n> Gathering<'n> {
     }
 
     fn try_add(&mut self, write: &StringWrite) -> Result<Expected, RequestError> {
-        let frees_space = matches!(
-            write,
-            StringWrite::Delete { .. } | StringWrite::GetDelete { .. } | StringWrite::Flush
-        );
-        self.node.0.health.check_write(frees_space)?;
         check_strings(write)?;
         let payload = strings::codec::encode_write(write);
         let command = Command { service: strings::SERVICE_ID, request_id: None, payload };
@@ -74,17 +72,17 @@ impl<'n> Gathering<'n> {
                 if write.keys().any(|key| slot_of(partition, key) != slot) {
                     return Err(RequestError::CrossSlot);
                 }
-                let shard = self.node.shard(slot)?.id();
+                let shard = self.node.shard_of(slot);
                 self.by_shard.entry(shard).or_default().push(command);
                 Ok(Expected::From(shard))
             }
             None => {
-                let shards = self.node.shards();
+                let shards = self.node.all_shards();
                 for shard in &shards {
-                    shard.data.health.check(shard.id())?;
+                    self.node.check_in_service(*shard)?;
                 }
-                for shard in &shards {
-                    self.by_shard.entry(shard.id()).or_default().push(command.clone());
+                for shard in shards {
+                    self.by_shard.entry(shard).or_default().push(command.clone());
                 }
                 Ok(Expected::FromAll)
             }
@@ -92,60 +90,157 @@ impl<'n> Gathering<'n> {
     }
 
     fn propose(self) -> StringsInFlight {
-        let mut shards = Vec::with_capacity(self.by_shard.len());
-        for (shard, commands) in self.by_shard {
-            let answers = match self.node.propose(shard, commands) {
-                Ok(proposal) => Answers::Waiting(proposal),
-                Err(error) => Answers::Failed(error),
-            };
-            shards.push((shard, answers));
-        }
+        let deadline = Instant::now() + REQUEST_DEADLINE_DEFAULT;
+        let shards = self
+            .by_shard
+            .into_iter()
+            .map(|(shard, commands)| InFlight::start(self.node, shard, commands, deadline))
+            .collect();
         StringsInFlight {
+            node: self.node.clone(),
             shards,
             expected: self.expected,
-            deadline: Box::pin(sleep(REQUEST_DEADLINE_DEFAULT)),
+            deadline,
+            late: Box::pin(sleep_until(deadline)),
+            is_followed: false,
         }
     }
 }
 
-/// String commands on their way through the log.
+/// String commands on their way. The replies come by awaiting it.
 #[must_use = "the replies come by awaiting"]
 pub struct StringsInFlight {
-    shards: Vec<(ShardId, Answers)>,
+    node: Node,
+    shards: Vec<InFlight>,
     expected: Vec<Expected>,
-    deadline: Pin<Box<Sleep>>,
+    deadline: Instant,
+    late: Pin<Box<Sleep>>,
+    /// Whether later commands of the same client are on their way.
+    is_followed: bool,
 }
 
+/// The commands of one shard.
+struct InFlight {
+    shard: ShardId,
+    answers: Answers,
+}
+
+/// The replies of one shard.
 enum Answers {
-    Waiting(Proposal),
+    /// They entered the log of this node's replica; what was sent is kept for another try.
+    Queued(Proposal, Vec<Command>),
+    /// They are on their way to the node that leads the shard.
+    Forwarded(BoxFuture<'static, Result<Vec<Outcome>, RequestError>>),
     Here(std::vec::IntoIter<Outcome>),
     Failed(RequestError),
+}
+
+impl InFlight {
+    fn start(node: &Node, shard: ShardId, commands: Vec<Command>, deadline: Instant) -> Self {
+        let inner = &node.0;
+        let answers = if inner.health.is_closing() {
+            Answers::Failed(RequestError::ShuttingDown)
+        } else if inner.router.serves(shard, Consistency::Linearizable) {
+            match inner.local.writable(shard, &commands) {
+                Ok(held) => {
+                    let kept = commands.clone();
+                    Answers::Queued(held.group.propose(commands), kept)
+                }
+                Err(LocalError::Failed(error)) => Answers::Failed(error),
+                Err(_) => Answers::forward(node, shard, commands, deadline),
+            }
+        } else {
+            Answers::forward(node, shard, commands, deadline)
+        };
+        Self { shard, answers }
+    }
+}
+
+impl Answers {
+    fn forward(node: &Node, shard: ShardId, commands: Vec<Command>, deadline: Instant) -> Self {
+        match node.check_in_service(shard) {
+            Ok(()) => Self::Forwarded(node.0.router.write(shard, commands, deadline).boxed()),
+            Err(error) => Self::Failed(error),
+        }
+    }
+
+    /// What becomes of commands that entered the log here and have no outcomes.
+    fn after(
+        error: LocalError,
+        shard: ShardId,
+        commands: Vec<Command>,
+        of: &StringsInFlight,
+    ) -> Self {
+        match error {
+            LocalError::Failed(error) => Self::Failed(error),
+            LocalError::Unknown => Self::Failed(RequestError::OutcomeUnknown { shard }),
+            // Another try would let them take effect after the ones that followed.
+            LocalError::NotLeader { .. } | LocalError::NotNow { .. } if of.is_followed => {
+                let reason = "its leader has changed; nothing was done, so another try is safe";
+                Self::Failed(RequestError::ShardUnavailable { shard, reason: reason.to_owned() })
+            }
+            LocalError::NotLeader { .. } | LocalError::NotNow { .. } => {
+                Self::forward(&of.node, shard, commands, of.deadline)
+            }
+        }
+    }
 }
 
 impl Future for StringsInFlight {
     type Output = Vec<Result<StringReply, RequestError>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let late = self.deadline.as_mut().poll(context).is_ready();
+        let late = self.late.as_mut().poll(context).is_ready();
+        let mut shards = std::mem::take(&mut self.shards);
         let mut is_waiting = false;
-        for (shard, answers) in &mut self.shards {
-            let Answers::Waiting(proposal) = answers else {
-                continue;
-            };
-            match Pin::new(proposal).poll(context) {
-                Poll::Ready(Ok(outcomes)) => *answers = Answers::Here(outcomes.into_iter()),
-                Poll::Ready(Err(error)) => *answers = Answers::Failed(translate(*shard, error)),
-                Poll::Pending if late => {
-                    *answers = Answers::Failed(RequestError::DeadlineExceeded);
+        for InFlight { shard, answers } in &mut shards {
+            if let Answers::Queued(proposal, commands) = answers {
+                match Pin::new(proposal).poll(context) {
+                    Poll::Ready(Ok(outcomes)) => *answers = Answers::Here(outcomes.into_iter()),
+                    Poll::Ready(Err(error)) => {
+                        let is_closing = self.node.0.health.is_closing();
+                        let error = not_proposed(*shard, error, is_closing);
+                        let commands = std::mem::take(commands);
+                        *answers = Answers::after(error, *shard, commands, &self);
+                    }
+                    Poll::Pending => {}
                 }
-                Poll::Pending => is_waiting = true,
+            }
+            if let Answers::Forwarded(running) = answers
+                && let Poll::Ready(ended) = running.as_mut().poll(context)
+            {
+                *answers = match ended {
+                    Ok(outcomes) => Answers::Here(outcomes.into_iter()),
+                    Err(error) => Answers::Failed(error),
+                };
+            }
+            if matches!(answers, Answers::Queued(..) | Answers::Forwarded(_)) {
+                if late {
+                    *answers = Answers::Failed(RequestError::DeadlineExceeded);
+                } else {
+                    is_waiting = true;
+                }
             }
         }
+        self.shards = shards;
         if is_waiting { Poll::Pending } else { Poll::Ready(self.collect()) }
     }
 }
 
 impl StringsInFlight {
+    /// Whether all of it entered the logs of this node's own replicas, so that what is queued
+    /// after it takes effect after it. If not, it must be awaited before anything follows.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.shards.iter().all(|of| !matches!(of.answers, Answers::Forwarded(_)))
+    }
+
+    /// To be called before later commands of the same client are queued: from now on, none of
+    /// these takes effect later than it would have by itself.
+    pub fn on_followed(&mut self) {
+        self.is_followed = true;
+    }
+
     fn collect(&mut self) -> Vec<Result<StringReply, RequestError>> {
         let expected = std::mem::take(&mut self.expected);
         expected
@@ -155,10 +250,10 @@ impl StringsInFlight {
                 Expected::From(shard) => self
                     .shards
                     .iter_mut()
-                    .find(|(candidate, _)| *candidate == shard)
-                    .map_or_else(|| Err(no_reply()), |(_, answers)| answers.next()),
+                    .find(|of| of.shard == shard)
+                    .map_or_else(|| Err(no_reply()), |of| of.answers.next()),
                 Expected::FromAll => {
-                    let replies = self.shards.iter_mut().map(|(_, answers)| answers.next());
+                    let replies = self.shards.iter_mut().map(|of| of.answers.next());
                     replies.reduce(Result::and).unwrap_or_else(|| Err(no_reply()))
                 }
             })
@@ -169,7 +264,7 @@ impl StringsInFlight {
 impl Answers {
     fn next(&mut self) -> Result<StringReply, RequestError> {
         match self {
-            Self::Waiting(_) => Err(no_reply()),
+            Self::Queued(..) | Self::Forwarded(_) => Err(no_reply()),
             Self::Failed(error) => Err(error.clone()),
             Self::Here(outcomes) => {
                 let encoded = applied(outcomes.next())?;

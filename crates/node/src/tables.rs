@@ -2,23 +2,38 @@
 
 use std::sync::Arc;
 
-use breccia_replication::ShardConsensus;
-use breccia_service::meta::{self, MetaRefusal, MetaReply, MetaWrite};
+use breccia_service::meta::{MetaRefusal, MetaReply, MetaWrite};
 use breccia_types::kv::KvWrite;
 use breccia_types::limits::TABLES_MAX;
 use breccia_types::table::check_name;
-use breccia_types::{Column, Command, RequestError, ShardId, Table, TableOptions};
+use breccia_types::{Column, RequestError, Table, TableOptions};
 
+use crate::meta::unexpected;
 use crate::node::Node;
-use crate::write::{applied, wait};
 
 impl Node {
-    /// The table of this name.
+    /// The table of this name. One that this node does not know may just have been made
+    /// through another node: what the cluster has agreed on is then asked for.
     ///
     /// # Errors
-    /// [`RequestError::UnknownTable`].
-    pub fn table(&self, name: &str) -> Result<Arc<Table>, RequestError> {
-        self.0.cluster.table(name)
+    /// [`RequestError::UnknownTable`], or what asking reports.
+    pub async fn table(&self, name: &str) -> Result<Arc<Table>, RequestError> {
+        match self.0.cluster.table(name) {
+            Err(RequestError::UnknownTable { .. }) if !self.stands_alone() => {
+                self.0.meta.refresh().await?;
+                self.0.cluster.table(name)
+            }
+            found => found,
+        }
+    }
+
+    /// Whether there is no other node.
+    fn stands_alone(&self) -> bool {
+        self.0.cluster.state().is_some_and(|state| state.members.len() == 1)
+    }
+
+    fn check_open(&self) -> Result<(), RequestError> {
+        if self.0.health.is_closing() { Err(RequestError::ShuttingDown) } else { Ok(()) }
     }
 
     /// All tables, by name.
@@ -39,7 +54,7 @@ impl Node {
     ) -> Result<Arc<Table>, RequestError> {
         check_name(name)?;
         options.check()?;
-        self.0.health.check_write(false)?;
+        self.check_open()?;
         let write = MetaWrite::CreateTable { name: name.to_owned(), options };
         self.change_table(name, &write).await
     }
@@ -54,7 +69,7 @@ impl Node {
         columns: Vec<Column>,
         key_template: Option<String>,
     ) -> Result<Arc<Table>, RequestError> {
-        self.0.health.check_write(false)?;
+        self.check_open()?;
         let write = MetaWrite::DescribeColumns { name: name.to_owned(), columns, key_template };
         self.change_table(name, &write).await
     }
@@ -66,7 +81,7 @@ impl Node {
     /// [`RequestError::UnknownTable`], [`RequestError::TableProtected`], or what writing
     /// reports; the rows are then removed when the node is opened again.
     pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
-        self.0.health.check_write(true)?;
+        self.check_open()?;
         let (node, name) = (self.clone(), name.to_owned());
         // In a task of its own: a client that goes away must not leave the drop half done.
         let dropping = tokio::spawn(async move {
@@ -100,7 +115,7 @@ impl Node {
                 shard.data.engine().compact(Some(&range));
             }
         });
-        self.change(&MetaWrite::FinishDrop { table: table.id }).await.map(|_| ())
+        self.0.meta.change(&MetaWrite::FinishDrop { table: table.id }).await.map(|_| ())
     }
 
     async fn change_table(
@@ -109,7 +124,7 @@ impl Node {
         write: &MetaWrite,
     ) -> Result<Arc<Table>, RequestError> {
         let name = || name.to_owned();
-        match self.change(write).await? {
+        match self.0.meta.change(write).await? {
             MetaReply::Table { table } => Ok(Arc::new(table)),
             MetaReply::Refused { refusal } => Err(match refusal {
                 MetaRefusal::UnknownTable => RequestError::UnknownTable { name: name() },
@@ -121,18 +136,4 @@ impl Node {
             other @ MetaReply::Done => Err(unexpected(&other)),
         }
     }
-
-    /// Changes what all nodes agree on. The change is visible here when this returns.
-    pub(crate) async fn change(&self, write: &MetaWrite) -> Result<MetaReply, RequestError> {
-        let meta = self.local(ShardId::META)?;
-        let payload = meta::encode_write(write);
-        let command = Command { service: meta::SERVICE_ID, request_id: None, payload };
-        let outcomes = wait(meta.data.id, meta.group.propose(vec![command])).await?;
-        let reply = applied(outcomes.into_iter().next())?;
-        meta::decode_reply(&reply).map_err(|error| unexpected(&error))
-    }
-}
-
-fn unexpected(found: &impl std::fmt::Debug) -> RequestError {
-    RequestError::Internal { reason: format!("the meta shard answered {found:?}") }
 }

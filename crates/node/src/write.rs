@@ -1,16 +1,18 @@
 //! Writes: checked here, ordered by the shard's log, applied by its services.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
-use breccia_replication::{ApplyError, Proposal, ProposeError, ShardConsensus};
 use breccia_service::kv;
 use breccia_types::kv::{KvReply, KvWrite};
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
 use breccia_types::{Command, Outcome, RequestError, RequestId, ShardId, Table, TableId};
 use bytes::Bytes;
+use futures::future::join_all;
+use tokio::time::Instant;
 
-use crate::check::{check, frees_space, slot_of_write};
-use crate::node::{Node, Shard};
+use crate::check::{check, slot_of_write};
+use crate::node::Node;
 
 impl Node {
     /// Applies one write command. A `request_id` that the shard knows gets the first reply.
@@ -30,9 +32,8 @@ impl Node {
         if let KvWrite::DeleteRange { .. } = write {
             return self.write_everywhere(table, &write, request_id).await;
         }
-        let shard = self.route(table, &write)?;
-        let proposal = shard.group.propose(vec![command(&write, request_id)]);
-        let outcomes = wait(shard.id(), proposal).await?;
+        let shard = self.shard_of(slot_of_write(table, &write)?);
+        let outcomes = self.write_shard(shard, vec![command(&write, request_id)]).await?;
         reply_of(table.id, outcomes.into_iter().next())
     }
 
@@ -47,24 +48,22 @@ impl Node {
         results.resize_with(writes.len(), || None);
         let mut by_shard: BTreeMap<ShardId, (Vec<usize>, Vec<Command>)> = BTreeMap::new();
         for (at, write) in writes.iter().enumerate() {
-            match check(table, write).and_then(|()| self.route(table, write)) {
-                Ok(shard) => {
-                    let (positions, commands) = by_shard.entry(shard.id()).or_default();
+            match check(table, write).and_then(|()| slot_of_write(table, write)) {
+                Ok(slot) => {
+                    let (positions, commands) = by_shard.entry(self.shard_of(slot)).or_default();
                     positions.push(at);
                     commands.push(command(write, None));
                 }
                 Err(error) => set(&mut results, at, Err(error)),
             }
         }
-        let mut proposals = Vec::with_capacity(by_shard.len());
+        let mut waiting = Vec::with_capacity(by_shard.len());
         for (shard, (positions, commands)) in by_shard {
-            proposals.push((shard, positions, self.propose(shard, commands)));
+            let writing = self.write_shard(shard, commands);
+            waiting.push(async move { (positions, writing.await) });
         }
-        for (shard, positions, proposal) in proposals {
-            let mut outcomes = match proposal {
-                Ok(proposal) => wait(shard, proposal).await.map(Vec::into_iter),
-                Err(error) => Err(error),
-            };
+        for (positions, outcomes) in join_all(waiting).await {
+            let mut outcomes = outcomes.map(Vec::into_iter);
             for at in positions {
                 let result = match &mut outcomes {
                     Ok(outcomes) => reply_of(table.id, outcomes.next()),
@@ -83,70 +82,45 @@ impl Node {
         write: &KvWrite,
         request_id: Option<RequestId>,
     ) -> Result<KvReply, RequestError> {
-        self.0.health.check_write(frees_space(write))?;
-        let shards = self.shards();
-        let mut proposals = Vec::with_capacity(shards.len());
-        let mut unavailable = Ok(());
-        for shard in &shards {
-            match shard.data.health.check(shard.id()) {
-                Ok(()) => {
-                    let proposal = shard.group.propose(vec![command(write, request_id)]);
-                    proposals.push((shard.id(), proposal));
-                }
-                error => unavailable = error,
-            }
-        }
+        let waiting: Vec<_> = self
+            .all_shards()
+            .into_iter()
+            .map(|shard| self.write_shard(shard, vec![command(write, request_id)]))
+            .collect();
         // A shard that cannot take part does not keep the others from it.
         let mut reply = Err(no_reply());
-        for (shard, proposal) in proposals {
-            let outcomes = wait(shard, proposal).await?;
-            let outcome = outcomes.into_iter().next();
-            reply = match write {
-                // Dropped twice is dropped.
-                KvWrite::DropTable { .. } => applied(outcome).map(|_| KvReply::TableDropped),
-                _ => Ok(reply_of(table.id, outcome)?),
-            };
+        let mut failed = Ok(());
+        for outcomes in join_all(waiting).await {
+            let replied = outcomes.and_then(|outcomes| {
+                let outcome = outcomes.into_iter().next();
+                match write {
+                    // Dropped twice is dropped.
+                    KvWrite::DropTable { .. } => applied(outcome).map(|_| KvReply::TableDropped),
+                    _ => reply_of(table.id, outcome),
+                }
+            });
+            match replied {
+                Ok(replied) => reply = Ok(replied),
+                Err(error) => failed = Err(error),
+            }
         }
-        unavailable.and(reply)
+        failed.and(reply)
     }
 
-    fn route(&self, table: &Table, write: &KvWrite) -> Result<Shard, RequestError> {
-        self.0.health.check_write(frees_space(write))?;
-        self.shard(slot_of_write(table, write)?)
-    }
-
-    pub(crate) fn propose(
+    /// Puts commands into the log of a shard, wherever that is led. If it is led here they
+    /// are queued when this returns.
+    pub(crate) fn write_shard(
         &self,
         shard: ShardId,
         commands: Vec<Command>,
-    ) -> Result<Proposal, RequestError> {
-        Ok(self.local(shard)?.group.propose(commands))
-    }
-}
-
-pub(crate) async fn wait(shard: ShardId, proposal: Proposal) -> Result<Vec<Outcome>, RequestError> {
-    match tokio::time::timeout(REQUEST_DEADLINE_DEFAULT, proposal).await {
-        Ok(result) => result.map_err(|error| translate(shard, error)),
-        Err(_) => Err(RequestError::DeadlineExceeded),
-    }
-}
-
-pub(crate) fn translate(shard: ShardId, error: ProposeError) -> RequestError {
-    match error {
-        ProposeError::Busy => RequestError::Busy { shard },
-        ProposeError::Closed => RequestError::ShuttingDown,
-        ProposeError::Apply(ApplyError::ReadOnly { reason }) => RequestError::ReadOnly { reason },
-        ProposeError::Apply(ApplyError::Quarantined { reason }) => {
-            RequestError::ShardUnavailable { shard, reason }
-        }
-        ProposeError::Apply(error) => RequestError::Storage { reason: error.to_string() },
-        ProposeError::Unknown => RequestError::DeadlineExceeded,
-        error @ (ProposeError::NotLeader { .. }
-        | ProposeError::NoQuorum
-        | ProposeError::Failed { .. }) => {
-            RequestError::ShardUnavailable { shard, reason: error.to_string() }
-        }
-        error => RequestError::Internal { reason: error.to_string() },
+    ) -> impl Future<Output = Result<Vec<Outcome>, RequestError>> + Send + use<> {
+        let refused = match self.0.health.is_closing() {
+            true => Err(RequestError::ShuttingDown),
+            false => self.check_in_service(shard),
+        };
+        let deadline = Instant::now() + REQUEST_DEADLINE_DEFAULT;
+        let writing = refused.map(|()| self.0.router.write(shard, commands, deadline));
+        async move { writing?.await }
     }
 }
 

@@ -67,7 +67,7 @@ async fn a_node_whose_database_is_gone_is_not_a_new_node() {
     std::fs::remove_dir_all(data.path().join("db")).ok();
     std::fs::rename(data.path().join("elsewhere"), data.path().join("db")).expect("moves back");
     let node = Node::open(config(data.path())).await.expect("it is back");
-    let table = node.table("t").expect("the table");
+    let table = node.table("t").await.expect("the table");
     assert_eq!(node.count(&table).await, Ok(u64::from(ROWS)));
 }
 

@@ -56,7 +56,7 @@ async fn tables_rows_and_identity_survive_a_restart() {
 
     let node = Node::open(config(data.path())).await.expect("opens again");
     assert_eq!(node.id(), id);
-    let table = node.table("pages").expect("the table");
+    let table = node.table("pages").await.expect("the table");
     assert_eq!(node.count(&table).await, Ok(100));
     assert_eq!(node.get(&table, b"k42").await.expect("reads").expect("a row").value, "v42");
     assert_eq!(node.get(&table, b"late").await, Ok(None));
@@ -103,14 +103,14 @@ async fn scans_merge_all_shards_in_key_order_and_resume_where_they_ended() {
 async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a_restart() {
     let data = tempfile::tempdir().expect("a directory");
     let id = Some(RequestId::new([7; 16]));
-    let swap = |node: &Node, from: Option<&str>, to: &str| {
-        let table = node.table("t").expect("the table");
+    let swap = async |node: &Node, from: Option<&str>, to: &str| {
+        let table = node.table("t").await.expect("the table");
         let swap = table.compare_and_set(key("k"), from.map(key), Some(key(to)));
         (table, swap)
     };
     let node = Node::open(config(data.path())).await.expect("opens");
     node.create_table("t", TableOptions::default()).await.expect("creates");
-    let (table, first) = swap(&node, None, "1");
+    let (table, first) = swap(&node, None, "1").await;
     let reply = node.write(&table, first.clone(), id).await;
     assert_eq!(reply, Ok(KvReply::Swapped { swapped: true, actual: None }));
     assert_eq!(node.write(&table, first.clone(), id).await, reply);
@@ -118,7 +118,7 @@ async fn a_retried_request_is_applied_once_and_gets_the_first_reply_even_after_a
     drop(node);
 
     let node = Node::open(config(data.path())).await.expect("opens again");
-    let (table, second) = swap(&node, Some("1"), "2");
+    let (table, second) = swap(&node, Some("1"), "2").await;
     node.write(&table, second, None).await.expect("writes");
     assert_eq!(node.write(&table, first.clone(), id).await, reply, "the first reply");
     let without_id = node.write(&table, first, None).await;
@@ -221,7 +221,7 @@ async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     let old = node.create_table("t", TableOptions::default()).await.expect("creates");
     node.write(&old, old.put(key("k"), key("v")), None).await.expect("writes");
     node.drop_table("t").await.expect("drops");
-    assert!(matches!(node.table("t"), Err(RequestError::UnknownTable { .. })));
+    assert!(matches!(node.table("t").await, Err(RequestError::UnknownTable { .. })));
     let new = node.create_table("t", TableOptions::default()).await.expect("creates");
     assert_ne!(new.id, old.id);
     assert_eq!(node.get(&new, b"k").await, Ok(None));
@@ -282,7 +282,7 @@ async fn a_node_without_room_takes_no_writes_but_deletes_and_says_why() {
     assert!(node.get(node.redis_table(), b"k").await.expect("reads").is_some());
     let delete = StringWrite::Delete { keys: vec![key("k")] };
     assert_eq!(node.write_strings(vec![delete]).await, [Ok(StringReply::Integer(1))]);
-    assert!(node.doctor()[0].message.contains("reserve"));
+    assert!(node.doctor().await.expect("findings")[0].message.contains("reserve"));
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
         }
     }
     let quarantined = node.status().shards.iter().filter(|s| s.quarantined.is_some()).count();
-    assert_eq!(quarantined, 1, "{:?}", node.doctor());
+    assert_eq!(quarantined, 1, "{:?}", node.doctor().await.expect("findings"));
     assert!(served > names.len() / 2, "{served} served");
     assert!(node.count(node.redis_table()).await.is_err(), "never silently incomplete");
     assert!(!node.is_ready());
@@ -331,7 +331,7 @@ async fn a_node_that_acknowledges_early_still_syncs_in_time() {
         assert!(std::time::Instant::now() < deadline, "never synced");
         tokio::task::yield_now().await;
     }
-    assert!(node.doctor().iter().any(|finding| finding.message.contains("before fsync")));
+    assert!(node.doctor().await.expect("findings").iter().any(|finding| finding.message.contains("before fsync")));
 }
 
 #[tokio::test]

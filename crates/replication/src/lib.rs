@@ -16,4 +16,4 @@ pub use consensus::{
     ShardConsensus, ShardEntry, StateMachine,
 };
 pub use local::{FsyncPolicy, LocalLog, LocalShard, LogCounters};
-pub use raft::log::{SharedLog, SharedLogCounters, SharedLogOptions};
+pub use raft::log::{GroupKey, LogError, SharedLog, SharedLogCounters, SharedLogOptions};

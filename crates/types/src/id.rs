@@ -11,6 +11,15 @@ pub const SLOT_COUNT: u16 = 16_384;
 
 macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident($inner:ty), $prefix:literal) => {
+        numeric_id!($(#[$doc])* $name($inner));
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -31,19 +40,21 @@ macro_rules! numeric_id {
                 self.0
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "{}"), self.0)
-            }
-        }
     };
 }
 
 numeric_id!(
-    /// A shard: a range of hash slots with its own log. Shown as `s3`.
-    ShardId(u32), "s"
+    /// A shard: a range of hash slots with its own log. Shown as `s3`; the meta shard as
+    /// `meta`.
+    ShardId(u32)
 );
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::META { f.write_str("meta") } else { write!(f, "s{}", self.0) }
+    }
+}
+
 numeric_id!(
     /// A table. Never reused: a table that is dropped and created again is another table.
     /// Zero is no table; it marks the shard's own records. Shown as `t12`.
@@ -141,6 +152,12 @@ impl ClusterId {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// Reads 32 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        sixteen_bytes(text).map(Self)
+    }
 }
 
 impl fmt::Display for ClusterId {
@@ -202,15 +219,19 @@ impl RequestId {
     /// Reads 32 hexadecimal digits, with or without the dashes of a UUID.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0u8; 16];
-        let mut digits = text.chars().filter(|c| *c != '-');
-        for byte in &mut bytes {
-            let high = digits.next()?.to_digit(16)?;
-            let low = digits.next()?.to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).ok()?;
-        }
-        digits.next().is_none().then_some(Self(bytes))
+        sixteen_bytes(text).map(Self)
     }
+}
+
+fn sixteen_bytes(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0u8; 16];
+    let mut digits = text.chars().filter(|c| *c != '-');
+    for byte in &mut bytes {
+        let high = digits.next()?.to_digit(16)?;
+        let low = digits.next()?.to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    digits.next().is_none().then_some(bytes)
 }
 
 impl fmt::Display for RequestId {

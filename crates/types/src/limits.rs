@@ -49,6 +49,10 @@ pub const REQUEST_IDS_PER_SHARD_MAX: usize = 1_000_000;
 pub const SHARDS_MAX: u32 = 1_024;
 /// The shards of a cluster if `--shards` does not say.
 pub const SHARDS_DEFAULT: u32 = 8;
+/// The replicas that each shard of a new cluster is to have, unless its founder says otherwise.
+pub const REPLICAS_DEFAULT: u8 = 3;
+/// The most replicas that a shard can have.
+pub const REPLICAS_MAX: u8 = 9;
 
 /// Connections per front end.
 pub const CONNECTIONS_MAX: usize = 10_000;

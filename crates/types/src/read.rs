@@ -34,7 +34,13 @@ pub enum ReadOperation {
     /// The versions of one row. Answered by [`KvReadReply::Versions`].
     History(History),
     /// The next rows in key order. Answered by [`KvReadReply::Page`].
-    Scan(Scan),
+    Scan {
+        /// Which rows.
+        scan: Scan,
+        /// Bytes of keys and values after which the page ends; it has at least one row if
+        /// there is any. At most `PAGE_BYTES_MAX` counts.
+        bytes_max: u32,
+    },
     /// How many rows there are. Answered by [`KvReadReply::Count`].
     Count,
     /// How many rows lie in a slot. Answered by [`KvReadReply::Count`].

@@ -27,7 +27,7 @@ const PROMOTE_LAG_MAX: u64 = 4_096;
 const TRANSFER_LAG_MAX: u64 = 256;
 
 /// A change of a group's replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicaChange {
     /// A new replica receives the log from now on. It does not vote.
     AddLearner {
@@ -36,10 +36,15 @@ pub enum ReplicaChange {
         /// The node that holds it.
         node: NodeId,
     },
-    /// A learner that has caught up votes from now on.
+    /// Learners that have caught up vote from now on, all at once.
     Promote {
         /// Which.
-        replica: ReplicaId,
+        replicas: BTreeSet<ReplicaId>,
+    },
+    /// Voters only receive the log from now on, all at once. Not the leader.
+    Demote {
+        /// Which.
+        replicas: BTreeSet<ReplicaId>,
     },
     /// A learner that has caught up takes the place of a voter.
     Replace {
@@ -152,9 +157,20 @@ fn plan(
             }
             Ok((Change::AddNodes(BTreeMap::from([(replica, node)])), true))
         }
-        ReplicaChange::Promote { replica } => {
-            caught_up(shared, metrics, replica)?;
-            Ok((Change::AddVoterIds(BTreeSet::from([replica])), true))
+        ReplicaChange::Promote { replicas } => {
+            for replica in &replicas {
+                caught_up(shared, metrics, *replica)?;
+            }
+            Ok((Change::AddVoterIds(replicas), true))
+        }
+        ReplicaChange::Demote { replicas } => {
+            for replica in &replicas {
+                removable(*replica)?;
+                if !members.voters.contains_key(replica) {
+                    return Err(ChangeError::NotA { replica: *replica, needed: "voter" });
+                }
+            }
+            Ok((Change::RemoveVoters(replicas), true))
         }
         ReplicaChange::Replace { old, new } => {
             caught_up(shared, metrics, new)?;

@@ -12,7 +12,7 @@ use super::change::{self, ChangeError, ReplicaChange};
 use super::instance::OpenError;
 use super::reads::{self, ReadMode};
 use super::shared::Shared;
-use super::status::{GroupStatus, MembersVersion, Role, status_of};
+use super::status::{GroupStatus, Leadership, MembersVersion, Role, status_of};
 use super::supervise::Supervisor;
 use super::{batcher, status};
 use crate::consensus::{ConsensusStatus, Proposal, ProposeError, ReadBarrier, ShardConsensus};
@@ -58,6 +58,12 @@ impl RaftGroup {
     #[must_use]
     pub fn group_status(&self) -> GroupStatus {
         status_of(&self.shared)
+    }
+
+    /// Whether this replica leads, or else who does. Cheap: for every request.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        status::leadership_of(&self.shared)
     }
 
     /// How long ago this replica last heard from its leader, or from a majority if it leads:

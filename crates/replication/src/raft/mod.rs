@@ -53,6 +53,6 @@ pub use pool::ApplyPool;
 pub use reads::ReadMode;
 pub use replicas::{Replicas, ReplicasConfig};
 pub use shared::GroupHealth;
-pub use status::{GroupStatus, Members, MembersVersion, PeerStatus, Role};
+pub use status::{GroupStatus, Leadership, Members, MembersVersion, PeerStatus, Role};
 pub use timing::Timing;
 pub use transfer::TrafficLimits;

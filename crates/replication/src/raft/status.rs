@@ -27,6 +27,17 @@ pub enum Role {
     Stopped,
 }
 
+/// Who leads a group, as one of its replicas knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Leadership {
+    /// This replica.
+    Own,
+    /// Another, if this one knows which.
+    Other(Option<LeaderHint>),
+    /// This replica does not run.
+    Stopped,
+}
+
 /// Names a state of a group's membership: changes are made against the one that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MembersVersion {
@@ -117,6 +128,20 @@ pub(crate) fn status_of(shared: &Shared) -> GroupStatus {
         staleness: instance.as_ref().and_then(|instance| staleness(instance, &metrics)),
         waiting: shared.queue.waiting(),
         health: shared.health(),
+    }
+}
+
+pub(crate) fn leadership_of(shared: &Shared) -> Leadership {
+    use openraft::async_runtime::watch::WatchReceiver as _;
+    let Some(instance) = shared.instance() else { return Leadership::Stopped };
+    let watched = instance.raft.metrics();
+    let metrics = watched.borrow_watched();
+    if metrics.running_state.is_err() {
+        Leadership::Stopped
+    } else if metrics.state == ServerState::Leader {
+        Leadership::Own
+    } else {
+        Leadership::Other(hint_of(&metrics))
     }
 }
 

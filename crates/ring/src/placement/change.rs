@@ -58,6 +58,33 @@ impl Placement {
         Ok(next)
     }
 
+    /// The placement that says of a shard what its log says: which of its replicas are
+    /// members, and which of those vote. `None` if it says so already. A learner that is no
+    /// member yet stays: it is still to be added.
+    #[must_use]
+    pub fn after_log(&self, shard: ShardId, members: &[ReplicaPlace]) -> Option<Self> {
+        let present = self.replicas(shard);
+        let member =
+            |place: &ReplicaPlace| members.iter().find(|member| member.replica == place.replica);
+        let is_kept = |place: &&ReplicaPlace| member(place).is_some() || place.role == Role::Learner;
+        let kept = present.iter().filter(is_kept);
+        let mut replicas: Vec<_> =
+            kept.map(|place| member(place).copied().unwrap_or(*place)).collect();
+        let is_new = |place: &&ReplicaPlace| {
+            present.iter().all(|known| known.replica != place.replica && known.node != place.node)
+        };
+        replicas.extend(members.iter().filter(is_new));
+        replicas.sort_unstable_by_key(|place| place.replica);
+        if replicas == present {
+            return None;
+        }
+        let mut next = self.clone();
+        let at = usize::try_from(shard.get()).ok()?;
+        next.shards.get_mut(at)?.replicas = replicas;
+        next.epoch = Epoch::new(self.epoch.get().saturating_add(1));
+        Some(next)
+    }
+
     fn apply(&mut self, step: &Step) -> Result<(), StepError> {
         let shard = step.shard();
         let new = ReplicaId::new(self.last_replica.get().saturating_add(1));
@@ -114,6 +141,32 @@ fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn place(replica: u64, node: u64, role: Role) -> ReplicaPlace {
+        ReplicaPlace { replica: ReplicaId::new(replica), node: NodeId::new(node), role }
+    }
+
+    #[test]
+    fn a_shard_whose_log_went_ahead_is_placed_as_its_log_says() {
+        let copy = |node| Step::AddLearner { shard: SHARD, node: NodeId::new(node) };
+        let placement = two_shards_on_n1().after(&copy(2)).and_then(|next| next.after(&copy(3)));
+        let placement = placement.expect("two copies");
+        let members =
+            [place(2, 1, Role::Voter), place(3, 2, Role::Voter), place(4, 3, Role::Voter)];
+        let after = placement.after_log(SHARD, &members).expect("it differs");
+        assert_eq!(after.replicas(SHARD), members);
+        assert_eq!(after.epoch().get(), placement.epoch().get() + 1);
+        assert_eq!(after.after_log(SHARD, &members), None);
+    }
+
+    #[test]
+    fn a_copy_that_the_log_does_not_know_yet_stays_placed_and_a_voter_that_left_does_not() {
+        let step = Step::AddLearner { shard: SHARD, node: NodeId::new(2) };
+        let placement = two_shards_on_n1().after(&step).expect("a copy");
+        assert_eq!(placement.after_log(SHARD, &[place(2, 1, Role::Voter)]), None);
+        let after = placement.after_log(SHARD, &[place(3, 2, Role::Voter)]).expect("it differs");
+        assert_eq!(after.replicas(SHARD), [place(3, 2, Role::Voter)]);
+    }
 
     const SHARD: ShardId = ShardId::new(1);
 

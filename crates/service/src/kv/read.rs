@@ -27,7 +27,9 @@ pub fn read(shard: &dyn Reader, now: Timestamp, read: &KvRead) -> Result<KvReadR
         ReadOperation::History(History { key, from, to, limit }) => {
             KvReadReply::Versions(table.history(key, *from, *to, page_rows(*limit))?)
         }
-        ReadOperation::Scan(scan) => KvReadReply::Page(page(&table, scan)?),
+        ReadOperation::Scan { scan, bytes_max } => {
+            KvReadReply::Page(page(&table, scan, *bytes_max)?)
+        }
         ReadOperation::Count => KvReadReply::Count(table.count()?),
         ReadOperation::CountSlot { partition, slot } => {
             KvReadReply::Count(count_slot(&table, *partition, *slot)?)
@@ -49,12 +51,13 @@ pub fn scan_range(scan: &Scan) -> ScanRange {
     }
 }
 
-fn page(table: &TableReader<'_>, scan: &Scan) -> Result<Page, StoreError> {
+fn page(table: &TableReader<'_>, scan: &Scan, bytes_max: u32) -> Result<Page, StoreError> {
     let limit = page_rows(scan.limit);
+    let bytes_max = usize::try_from(bytes_max).map_or(PAGE_BYTES_MAX, |max| max.min(PAGE_BYTES_MAX));
     let mut page = Page::default();
     let mut bytes = 0;
     let mut rows = table.rows(&scan_range(scan));
-    while page.rows.len() < limit && bytes < PAGE_BYTES_MAX {
+    while page.rows.len() < limit && (bytes < bytes_max || page.rows.is_empty()) {
         let Some(row) = rows.next().transpose()? else {
             return Ok(page);
         };
@@ -164,7 +167,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut scan = Scan { limit: 2, ..Scan::default() };
         loop {
-            let asked = ReadOperation::Scan(scan.clone());
+            let asked = ReadOperation::Scan { scan: scan.clone(), bytes_max: u32::MAX };
             let KvReadReply::Page(page) = ask(shard.as_ref(), asked) else {
                 panic!("not a page");
             };

@@ -6,10 +6,12 @@
 //! anyone; it may be a moment behind, which the epoch of the placement tells.
 
 use breccia_ring::{Placement, Role};
-use breccia_store::Transaction;
+use breccia_store::{Reader, Transaction};
 use breccia_types::limits::TABLES_MAX;
 use breccia_types::table::REDIS_TABLE_ID;
-use breccia_types::{Column, Member, NodeId, ServiceId, Table, TableId, TableOptions};
+use breccia_types::{
+    Column, LogIndex, Member, NodeId, ServiceId, Table, TableId, TableOptions, Timestamp,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,8 @@ mod state;
 
 pub use state::{ClusterState, Founding, MetaError, Settings};
 
-use crate::service::{Service, ServiceContext, WriteError};
+use crate::machine::read_applied;
+use crate::service::{ReadError, Service, ServiceContext, WriteError};
 use records::Records;
 
 /// The id of this service in log entries.
@@ -156,12 +159,26 @@ impl Service for MetaService {
         let reply = apply(context.transaction, command)?;
         Ok(encode(&reply))
     }
+
+    /// The one read is empty, and answered with the last entry applied: a node whose own
+    /// replica has applied it knows everything that was agreed on before it asked.
+    fn read(&self, shard: &dyn Reader, _now: Timestamp, _: Bytes) -> Result<Bytes, ReadError> {
+        Ok(encode(&read_applied(shard)?.index.get()))
+    }
 }
 
 /// Encodes a change.
 #[must_use]
 pub fn encode_write(write: &MetaWrite) -> Bytes {
     encode(write)
+}
+
+/// Decodes the answer to a read.
+///
+/// # Errors
+/// [`MetaError::Malformed`].
+pub fn decode_applied(reply: &[u8]) -> Result<LogIndex, MetaError> {
+    decode(reply).map(LogIndex::new)
 }
 
 /// Decodes a reply.

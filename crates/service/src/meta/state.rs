@@ -7,18 +7,21 @@ use breccia_ring::Placement;
 use breccia_store::transaction::own_records;
 use breccia_store::{Reader, ShardBatch, StoreError, key};
 use breccia_types::wire::DecodeError;
-use breccia_types::{ClusterId, Member, NodeId, Table, TableId};
+use breccia_types::{ClusterId, LogIndex, Member, NodeId, Table, TableId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::records::{self, ClusterRecord};
 use super::{Placed, decode, encode};
+use crate::machine::read_applied;
 use crate::service::WriteError;
 
 /// What all nodes agree on, at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterState {
+    /// The last entry of the meta shard's log that it takes in.
+    pub applied: LogIndex,
     /// The cluster's identity.
     pub id: ClusterId,
     /// What an operator has set.
@@ -137,6 +140,7 @@ impl ClusterState {
         let members = load_all::<Member>(shard, records::MEMBERS)?;
         let tables = load_all::<Table>(shard, records::TABLES)?;
         Ok(Some(Self {
+            applied: read_applied(shard)?.index,
             id: cluster.id,
             settings: cluster.settings,
             members: members.into_iter().map(|member| (member.node, member)).collect(),

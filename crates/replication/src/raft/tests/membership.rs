@@ -73,7 +73,7 @@ async fn of_two_changes_against_the_same_state_one_is_outdated() {
     let removed = group.change_replicas(ReplicaChange::Remove { replica: leader }, seen).await;
     assert_eq!(removed, Err(ChangeError::LeaderMustMove));
     let promoted =
-        group.change_replicas(ReplicaChange::Promote { replica: replica(9) }, seen).await;
+        group.change_replicas(ReplicaChange::Promote { replicas: [replica(9)].into() }, seen).await;
     assert!(matches!(promoted, Err(ChangeError::NotA { .. })), "{promoted:?}");
 }
 

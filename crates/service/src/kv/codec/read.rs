@@ -127,7 +127,7 @@ const fn operation(operation: &ReadOperation) -> u8 {
         ReadOperation::Get { .. } => GET,
         ReadOperation::MultiGet { .. } => MULTI_GET,
         ReadOperation::History(_) => HISTORY,
-        ReadOperation::Scan(_) => SCAN,
+        ReadOperation::Scan { .. } => SCAN,
         ReadOperation::Count => COUNT,
         ReadOperation::CountSlot { .. } => COUNT_SLOT,
         ReadOperation::RandomKey { .. } => RANDOM_KEY,
@@ -147,7 +147,10 @@ fn put_operation(to: &mut Writer<'_>, operation: &ReadOperation) {
             to.put_zigzag(end.as_micros());
             to.put_count(*limit);
         }
-        ReadOperation::Scan(scan) => put_scan(to, scan),
+        ReadOperation::Scan { scan, bytes_max } => {
+            put_scan(to, scan);
+            to.put_varint(u64::from(*bytes_max));
+        }
         ReadOperation::Count => {}
         ReadOperation::CountSlot { partition, slot } => {
             put_partition(to, *partition);
@@ -167,11 +170,11 @@ fn take_operation(from: &mut Reader, operation: u8) -> Result<ReadOperation, Dec
             to: Timestamp::from_micros(from.take_zigzag()?),
             limit: take_limit(from)?,
         }),
-        SCAN => ReadOperation::Scan(take_scan(from)?),
+        SCAN => ReadOperation::Scan { scan: take_scan(from)?, bytes_max: take_number(from)? },
         COUNT => ReadOperation::Count,
         COUNT_SLOT => ReadOperation::CountSlot {
             partition: take_partition(from)?,
-            slot: Slot::new(take_u16(from)?)
+            slot: Slot::new(take_number(from)?)
                 .ok_or(DecodeError::OutOfRange { at: from.position() })?,
         },
         RANDOM_KEY => ReadOperation::RandomKey { seed: from.take_varint()? },
@@ -210,9 +213,9 @@ fn take_limit(from: &mut Reader) -> Result<usize, DecodeError> {
     usize::try_from(from.take_varint()?).map_err(|_| DecodeError::OutOfRange { at })
 }
 
-fn take_u16(from: &mut Reader) -> Result<u16, DecodeError> {
+fn take_number<T: TryFrom<u64>>(from: &mut Reader) -> Result<T, DecodeError> {
     let at = from.position();
-    u16::try_from(from.take_varint()?).map_err(|_| DecodeError::OutOfRange { at })
+    T::try_from(from.take_varint()?).map_err(|_| DecodeError::OutOfRange { at })
 }
 
 fn put_partition(to: &mut Writer<'_>, partition: Partition) {
@@ -234,7 +237,7 @@ fn take_partition(from: &mut Reader) -> Result<Partition, DecodeError> {
     match from.take_u8()? {
         0 => Ok(Partition::WholeKey),
         1 => Ok(Partition::Before(from.take_u8()?)),
-        2 => Ok(Partition::FirstBytes(take_u16(from)?)),
+        2 => Ok(Partition::FirstBytes(take_number(from)?)),
         3 => Ok(Partition::HashTag),
         rule => Err(from.unknown("partition rule", rule)),
     }
@@ -299,8 +302,8 @@ mod tests {
             ReadOperation::Get { key: Bytes::new(), as_of: Some(at) },
             ReadOperation::MultiGet { keys: vec![key(), Bytes::new()] },
             ReadOperation::History(History { key: key(), from: Timestamp::MIN, to: at, limit: 0 }),
-            ReadOperation::Scan(scan),
-            ReadOperation::Scan(Scan::default()),
+            ReadOperation::Scan { scan, bytes_max: 1 << 20 },
+            ReadOperation::Scan { scan: Scan::default(), bytes_max: 0 },
             ReadOperation::Count,
             ReadOperation::RandomKey { seed: u64::MAX },
         ];

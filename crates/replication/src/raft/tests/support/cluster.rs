@@ -215,7 +215,7 @@ impl Cluster {
         wait_for(&format!("{change:?}"), async || {
             let Some(group) = self.group(self.leader().await) else { return false };
             let version = group.group_status().members.version;
-            group.change_replicas(change, version).await.is_ok()
+            group.change_replicas(change.clone(), version).await.is_ok()
         })
         .await;
     }
@@ -227,7 +227,7 @@ impl Cluster {
 
     pub(crate) async fn add_voter(&self, number: u64) {
         self.add_learner(number).await;
-        self.change(ReplicaChange::Promote { replica: replica(number) }).await;
+        self.change(ReplicaChange::Promote { replicas: [replica(number)].into() }).await;
     }
 
     /// Proposes one command on a node.

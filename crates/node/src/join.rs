@@ -1,0 +1,218 @@
+//! How a node becomes a member of a cluster: what it asks, and what it is told.
+//!
+//! The new node asks any member. That member registers it through the log of the meta shard,
+//! whose leader then gives it a replica of the meta shard. The new node is told which, opens
+//! it empty, and learns everything else from what its leader sends. Each step may be done
+//! twice: a node that dies on the way asks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use breccia_service::meta::{ClusterState, MetaRefusal, MetaReply, MetaWrite};
+use breccia_transport::tcp::{DialError, Dialed, HandshakeError, Rejection};
+use breccia_transport::{TcpTransport, Transport};
+use breccia_types::{ClusterId, Member, NodeId, ReplicaId, ShardId};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::cluster::ClusterView;
+use crate::control::{Answer, Ask, ask};
+use crate::driver::Nudge;
+use crate::meta::MetaLog;
+
+/// How long a member waits for the new node's replica of the meta shard to be placed.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
+/// How long the new node waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// The pause before it asks the same nodes again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a new node goes on asking before it gives up.
+const JOIN_WITHIN: Duration = Duration::from_secs(120);
+
+/// Why a node could not join.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The data directory belongs to another cluster.
+    #[error(
+        "this node belongs to cluster {ours}, but {address} to cluster {theirs}; to join that \
+         one, start with an empty data directory"
+    )]
+    OtherCluster {
+        /// The node's cluster.
+        ours: String,
+        /// Where the other one was found.
+        address: String,
+        /// The other cluster.
+        theirs: String,
+    },
+    /// Another process is this node.
+    #[error("{rejection}; stop one of them, and give it an empty data directory")]
+    Copied {
+        /// What was found.
+        rejection: Rejection,
+    },
+    /// No node that was named can take it in.
+    #[error(
+        "cannot join a cluster through {addresses}: {reason}; check that a node of the cluster \
+         runs there and that its --peer address can be reached"
+    )]
+    Unreachable {
+        /// Who was asked.
+        addresses: String,
+        /// What the last one said.
+        reason: String,
+    },
+    /// The node has begun to join a cluster and does not know it yet.
+    #[error(
+        "this node has begun to join cluster {cluster} and has not heard from it yet; start it \
+         with --join and the peer address of a node of that cluster"
+    )]
+    Unfinished {
+        /// The cluster.
+        cluster: ClusterId,
+    },
+}
+
+/// What a new node is told.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) cluster: ClusterId,
+    pub(crate) meta_replica: ReplicaId,
+    pub(crate) members: Vec<Member>,
+}
+
+/// Asks the nodes at these addresses, one after the other, to be taken in.
+pub(crate) async fn join(
+    transport: &TcpTransport,
+    addresses: &[String],
+    member: &Member,
+) -> Result<Joined, JoinError> {
+    let deadline = Instant::now() + JOIN_WITHIN;
+    let mut last = String::from("nobody was asked");
+    loop {
+        for address in addresses {
+            match ask_one(transport, address, member).await {
+                Ok(joined) => return Ok(joined),
+                Err(Setback::ForGood(error)) => return Err(error),
+                Err(Setback::ForNow(reason)) => {
+                    if reason != last {
+                        tracing::info!(%address, %reason, "not joined yet; goes on asking");
+                    }
+                    last = reason;
+                }
+            }
+        }
+        if Instant::now() + PAUSE > deadline {
+            return Err(JoinError::Unreachable { addresses: addresses.join(", "), reason: last });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Makes sure that a node which belongs to a cluster already belongs to that of the nodes it
+/// was told to join, as far as they can be reached.
+pub(crate) async fn check(transport: &TcpTransport, addresses: &[String]) -> Result<(), JoinError> {
+    for address in addresses {
+        match transport.dial(address).await {
+            Ok(_) => return Ok(()),
+            Err(error) => refused(address, error)?,
+        }
+    }
+    Ok(())
+}
+
+enum Setback {
+    ForNow(String),
+    ForGood(JoinError),
+}
+
+async fn ask_one(
+    transport: &TcpTransport,
+    address: &str,
+    member: &Member,
+) -> Result<Joined, Setback> {
+    let dialed = match transport.dial(address).await {
+        Ok(dialed) => dialed,
+        Err(error) => {
+            let reason = error.to_string();
+            refused(address, error).map_err(Setback::ForGood)?;
+            return Err(Setback::ForNow(reason));
+        }
+    };
+    let Dialed { peer, cluster, .. } = dialed;
+    if peer.node == member.node || cluster.is_none() {
+        let reason = format!("the node at {address} belongs to no cluster yet");
+        return Err(Setback::ForNow(reason));
+    }
+    transport.peers().set(peer.node, address);
+    let question = Ask::Join { member: member.clone() };
+    match ask(transport as &dyn Transport, peer.node, &question, ANSWER_WITHIN).await {
+        Ok(Answer::Joined { cluster, meta_replica, members }) => {
+            Ok(Joined { cluster, meta_replica, members })
+        }
+        Ok(_) => Err(Setback::ForNow(format!("{address} answered something else"))),
+        Err(error) => Err(Setback::ForNow(error.to_string())),
+    }
+}
+
+/// Whether a connection was refused for a reason that will not pass.
+fn refused(address: &str, error: DialError) -> Result<(), JoinError> {
+    let DialError::Handshake { source: HandshakeError::Rejected(rejection), .. } = error else {
+        return Ok(());
+    };
+    match rejection {
+        Rejection::OtherCluster { dialing_cluster, accepting_cluster, .. } => {
+            Err(JoinError::OtherCluster {
+                ours: dialing_cluster.to_string(),
+                address: address.to_owned(),
+                theirs: accepting_cluster.to_string(),
+            })
+        }
+        rejection @ (Rejection::Stale { .. } | Rejection::Twin { .. }) => {
+            Err(JoinError::Copied { rejection })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes new nodes in.
+pub(crate) struct Welcome {
+    pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) meta: MetaLog,
+    pub(crate) nudge: Nudge,
+}
+
+impl Welcome {
+    /// Registers a node, and says which replica of the meta shard is its own.
+    pub(crate) async fn admit(
+        &self,
+        member: Member,
+    ) -> Result<(ClusterId, ReplicaId, Vec<Member>), String> {
+        let node = member.node;
+        let register = MetaWrite::Register { member };
+        match self.meta.change(&register).await.map_err(|error| error.to_string())? {
+            MetaReply::Done => {}
+            MetaReply::Refused { refusal: MetaRefusal::StaleIncarnation { known } } => {
+                return Err(format!(
+                    "{node} was seen as incarnation {known}, which is later: its data directory \
+                     was copied"
+                ));
+            }
+            other => return Err(format!("the meta shard answered {other:?}")),
+        }
+        self.nudge.nudge();
+        let is_placed = |state: &ClusterState| meta_replica(state, node).is_some();
+        if !self.cluster.wait_until(PLACED_WITHIN, is_placed).await {
+            return Err("its replica of the meta shard is not placed yet".to_owned());
+        }
+        let state = self.cluster.state().ok_or("this node knows no cluster yet")?;
+        let replica = meta_replica(&state, node).ok_or("its replica was taken away again")?;
+        Ok((state.id, replica, state.members.values().cloned().collect()))
+    }
+}
+
+fn meta_replica(state: &ClusterState, node: NodeId) -> Option<ReplicaId> {
+    let place = state.meta_placement.replica_on(ShardId::new(0), node)?;
+    Some(place.replica)
+}
