@@ -82,17 +82,19 @@ pub(crate) struct Joined {
     pub(crate) members: Vec<Member>,
 }
 
-/// Asks the nodes at these addresses, one after the other, to be taken in.
+/// Asks the nodes at these addresses, one after the other, to be taken in. A node that has
+/// begun to join a cluster joins no other.
 pub(crate) async fn join(
     transport: &TcpTransport,
     addresses: &[String],
     member: &Member,
+    begun: Option<ClusterId>,
 ) -> Result<Joined, JoinError> {
     let deadline = Instant::now() + JOIN_WITHIN;
     let mut last = String::from("nobody was asked");
     loop {
         for address in addresses {
-            match ask_one(transport, address, member).await {
+            match ask_one(transport, address, member, begun).await {
                 Ok(joined) => return Ok(joined),
                 Err(Setback::ForGood(error)) => return Err(error),
                 Err(Setback::ForNow(reason)) => {
@@ -112,14 +114,33 @@ pub(crate) async fn join(
 
 /// Makes sure that a node which belongs to a cluster already belongs to that of the nodes it
 /// was told to join, as far as they can be reached.
-pub(crate) async fn check(transport: &TcpTransport, addresses: &[String]) -> Result<(), JoinError> {
+pub(crate) async fn check(
+    transport: &TcpTransport,
+    addresses: &[String],
+    ours: ClusterId,
+) -> Result<(), JoinError> {
     for address in addresses {
         match transport.dial(address).await {
-            Ok(_) => return Ok(()),
+            Ok(dialed) => return same_cluster(address, ours, dialed.cluster),
             Err(error) => refused(address, error)?,
         }
     }
     Ok(())
+}
+
+fn same_cluster(
+    address: &str,
+    ours: ClusterId,
+    theirs: Option<ClusterId>,
+) -> Result<(), JoinError> {
+    match theirs {
+        Some(theirs) if theirs != ours => Err(JoinError::OtherCluster {
+            ours: ours.to_string(),
+            address: address.to_owned(),
+            theirs: theirs.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 enum Setback {
@@ -131,6 +152,7 @@ async fn ask_one(
     transport: &TcpTransport,
     address: &str,
     member: &Member,
+    begun: Option<ClusterId>,
 ) -> Result<Joined, Setback> {
     let dialed = match transport.dial(address).await {
         Ok(dialed) => dialed,
@@ -144,6 +166,9 @@ async fn ask_one(
     if peer.node == member.node || cluster.is_none() {
         let reason = format!("the node at {address} belongs to no cluster yet");
         return Err(Setback::ForNow(reason));
+    }
+    if let Some(begun) = begun {
+        same_cluster(address, begun, cluster).map_err(Setback::ForGood)?;
     }
     transport.peers().set(peer.node, address);
     let question = Ask::Join { member: member.clone() };

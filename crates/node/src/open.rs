@@ -435,9 +435,10 @@ impl Opening {
     ) -> Result<(), OpenError> {
         if let Some(state) = self.cluster.state() {
             members::take_over(self.member.node, &state, &tcp.peers());
-            return Ok(join::check(tcp, &peering.join).await?);
+            return Ok(join::check(tcp, &peering.join, state.id).await?);
         }
-        let joined = join::join(tcp, &peering.join, &self.member).await?;
+        let begun = self.databases.directory.as_ref().and_then(|directory| directory.cluster);
+        let joined = join::join(tcp, &peering.join, &self.member, begun).await?;
         let cluster = joined.cluster;
         if let Some(directory) = &mut self.databases.directory {
             directory.set_cluster(cluster)?;
