@@ -187,6 +187,12 @@ impl Node {
         members
     }
 
+    /// A node of the cluster, if there is such a one.
+    #[must_use]
+    pub fn member(&self, node: NodeId) -> Option<Member> {
+        self.0.cluster.member(node)
+    }
+
     /// The node that leads a shard, as far as this one knows.
     #[must_use]
     pub fn leader(&self, shard: ShardId) -> Option<NodeId> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use breccia_types::{Member, NodeId, RequestError, ShardId};
-use futures::future::join_all;
+use futures::future::{FutureExt, join_all};
 use serde::Serialize;
 
 use crate::control::{Answer, Ask, ask};
@@ -84,14 +84,8 @@ impl Node {
             shard: ShardId::META,
             reason: "this node does not know its cluster yet".to_owned(),
         })?;
-        let asked = state.members.values().map(async |member| {
-            let answer = self.ask_status(member.node).await;
-            let (status, unreachable) = match answer {
-                Ok(status) => (Some(status), None),
-                Err(reason) => (None, Some(reason)),
-            };
-            NodeOverview { member: member.clone(), status, unreachable }
-        });
+        let members = state.members.values().cloned();
+        let asked: Vec<_> = members.map(|member| self.ask_member(member).boxed()).collect();
         let nodes = join_all(asked).await;
         let found = replicas_found(&nodes);
         let placed = state.placement.shards().map(|(shard, _)| (shard, shard, &state.placement));
@@ -137,6 +131,14 @@ impl Node {
             shards: shards.collect(),
             nodes,
         })
+    }
+
+    async fn ask_member(&self, member: Member) -> NodeOverview {
+        let (status, unreachable) = match self.ask_status(member.node).await {
+            Ok(status) => (Some(status), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        NodeOverview { member, status, unreachable }
     }
 
     async fn ask_status(&self, node: NodeId) -> Result<NodeStatus, String> {

@@ -31,7 +31,7 @@ impl Node {
             needs(table, RowKind::Versioned, "a scan as of an instant")?;
         }
         check_key(&scan.prefix)?;
-        let source = Pages { node: self, table: table.view() };
+        let source = Pages { node: self.clone(), table: table.view() };
         merged_page(&source, &self.all_shards(), scan, MergeLimits::new(scatter())).await
     }
 
@@ -41,14 +41,16 @@ impl Node {
     /// [`RequestError::ShardUnavailable`] if one shard cannot be read.
     pub async fn count(&self, table: &Table) -> Result<u64, RequestError> {
         let shards = self.all_shards().into_iter();
-        let counts = shards.map(async |shard| {
-            let read = KvRead { table: table.view(), operation: ReadOperation::Count };
-            match self.read_shard(shard, read).await? {
-                KvReadReply::Count(count) => Ok(count),
-                other => Err(unexpected(&other)),
-            }
-        });
+        let counts: Vec<_> = shards.map(|shard| self.clone().count_shard(table.view(), shard)).collect();
         scatter().fold(counts, 0, |whole: u64, part: u64| whole.saturating_add(part)).await
+    }
+
+    async fn count_shard(self, table: TableView, shard: ShardId) -> Result<u64, RequestError> {
+        let read = KvRead { table, operation: ReadOperation::Count };
+        match self.read_shard(shard, read).await? {
+            KvReadReply::Count(count) => Ok(count),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// How many rows of a table lie in a slot. Visits every row of the slot's shard.
@@ -89,12 +91,12 @@ fn scatter() -> Scatter {
 }
 
 /// The rows of one table, shard by shard.
-struct Pages<'n> {
-    node: &'n Node,
+struct Pages {
+    node: Node,
     table: TableView,
 }
 
-impl PageSource for Pages<'_> {
+impl PageSource for Pages {
     fn page(
         &self,
         shard: ShardId,
@@ -104,8 +106,9 @@ impl PageSource for Pages<'_> {
         let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
         let operation = ReadOperation::Scan { scan, bytes_max };
         let read = KvRead { table: self.table, operation };
+        let node = self.node.clone();
         async move {
-            match self.node.read_shard(shard, read).await? {
+            match node.read_shard(shard, read).await? {
                 KvReadReply::Page(page) => Ok(page),
                 other => Err(unexpected(&other)),
             }

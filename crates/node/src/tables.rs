@@ -37,9 +37,14 @@ impl Node {
     }
 
     /// All tables, by name.
-    #[must_use]
-    pub fn tables(&self) -> Vec<Arc<Table>> {
-        self.0.cluster.tables()
+    ///
+    /// # Errors
+    /// What asking the cluster reports.
+    pub async fn tables(&self) -> Result<Vec<Arc<Table>>, RequestError> {
+        if !self.stands_alone() {
+            self.0.meta.refresh().await?;
+        }
+        Ok(self.0.cluster.tables())
     }
 
     /// Creates a table.

@@ -12,7 +12,7 @@ use breccia_types::kv::{Cursor, Direction, Page, Row, Scan, page_rows};
 use breccia_types::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use breccia_types::{RequestError, ShardId};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 
 use crate::scatter::Scatter;
 
@@ -138,15 +138,25 @@ impl Merge<'_> {
             if run_out.is_empty() {
                 return Ok(());
             }
-            let calls = run_out.iter().map(|(_, shard, cursor)| {
-                let scan = Scan { limit: share.rows, cursor: cursor.clone(), ..self.scan.clone() };
-                self.source.page(*shard, scan, share.bytes)
-            });
-            let pages = self.limits.scatter.all(calls).await?;
+            let pages = self.ask(&run_out, share).await?;
             for ((at, ..), page) in run_out.into_iter().zip(pages) {
                 self.receive(at, page)?;
             }
         }
+    }
+
+    /// Asks shards for their next rows, together.
+    fn ask(
+        &self,
+        run_out: &[(usize, ShardId, Option<Cursor>)],
+        share: Room,
+    ) -> BoxFuture<'_, Result<Vec<Page>, RequestError>> {
+        let calls = run_out.iter().map(|(_, shard, cursor)| {
+            let scan = Scan { limit: share.rows, cursor: cursor.clone(), ..self.scan.clone() };
+            self.source.page(*shard, scan, share.bytes)
+        });
+        let calls: Vec<_> = calls.collect();
+        self.limits.scatter.all(calls).boxed()
     }
 
     /// What one shard is asked for: its even share and a little more, because the even share

@@ -51,7 +51,7 @@ impl InProcess {
     /// If the table cannot be created.
     pub(crate) async fn connect(&self) -> Result<InProcessConnection> {
         let node = self.node.clone();
-        let table = match node.table(BENCH_TABLE) {
+        let table = match node.table(BENCH_TABLE).await {
             Ok(table) => table,
             Err(_) => node.create_table(BENCH_TABLE, TableOptions::default()).await?,
         };

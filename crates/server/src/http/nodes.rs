@@ -1,9 +1,7 @@
 //! A node in a list of nodes.
 
-use breccia_node::NodeStatus;
+use breccia_node::{NodeOverview, ShardRole};
 use serde::Serialize;
-
-use super::app::App;
 
 /// What a list of nodes says of each.
 #[derive(Debug, Clone, Serialize)]
@@ -11,28 +9,41 @@ pub(crate) struct NodeSummary {
     pub(crate) id: String,
     pub(crate) version: String,
     pub(crate) address: String,
+    pub(crate) resp: String,
+    pub(crate) peer: String,
+    pub(crate) zone: String,
     pub(crate) ready: bool,
+    pub(crate) incarnation: u64,
     pub(crate) uptime_seconds: u64,
     pub(crate) shards: u32,
     pub(crate) leaders: u32,
     pub(crate) disk_bytes: u64,
     pub(crate) read_only: Option<String>,
+    pub(crate) unreachable: Option<String>,
 }
 
 impl NodeSummary {
-    /// Sums up how the node stands.
-    pub(crate) fn new(app: &App, status: &NodeStatus) -> Self {
-        let leaders = status.shards.iter().filter(|shard| shard.role == "leader").count();
+    /// Sums up how a node stands.
+    pub(crate) fn new(node: &NodeOverview) -> Self {
+        let member = &node.member;
+        let status = node.status.as_ref();
+        let shards = status.map(|status| status.shards.as_slice()).unwrap_or_default();
+        let leaders = shards.iter().filter(|shard| shard.role == ShardRole::Leader).count();
         Self {
-            id: status.id.clone(),
-            version: status.version.to_owned(),
-            address: app.address.to_string(),
-            ready: app.node.is_ready(),
-            uptime_seconds: status.uptime_seconds,
-            shards: u32::try_from(status.shards.len()).unwrap_or(u32::MAX),
+            id: member.node.to_cluster_name(),
+            version: status.map(|status| status.version.clone()).unwrap_or_default(),
+            address: member.http.clone(),
+            resp: member.resp.clone(),
+            peer: member.peer.clone(),
+            zone: member.zone.clone(),
+            ready: status.is_some_and(|status| status.ready),
+            incarnation: member.incarnation,
+            uptime_seconds: status.map_or(0, |status| status.uptime_seconds),
+            shards: u32::try_from(shards.len()).unwrap_or(u32::MAX),
             leaders: u32::try_from(leaders).unwrap_or(u32::MAX),
-            disk_bytes: status.shards.iter().map(|shard| shard.disk_bytes).sum(),
-            read_only: status.read_only.clone(),
+            disk_bytes: shards.iter().map(|shard| shard.disk_bytes).sum(),
+            read_only: status.and_then(|status| status.read_only.clone()),
+            unreachable: node.unreachable.clone(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use breccia_types::Timestamp;
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub(crate) struct Client {
     /// Its last command, by position in the table.
     command: AtomicUsize,
     protocol: AtomicI64,
+    /// Whether it asked where slots are, and so wants to be told when one is elsewhere.
+    follows_slots: AtomicBool,
     labels: Mutex<Labels>,
 }
 
@@ -78,6 +80,7 @@ impl Clients {
             active_at: AtomicI64::new(now.as_micros()),
             command: AtomicUsize::new(usize::MAX),
             protocol: AtomicI64::new(Protocol::default().number()),
+            follows_slots: AtomicBool::new(false),
             labels: Mutex::default(),
         });
         self.connected.lock().insert(client.id, Arc::clone(&client));
@@ -116,6 +119,17 @@ impl Clients {
 }
 
 impl Client {
+    /// Whether commands for slots that another node leads are refused with its address; those
+    /// of other clients are forwarded.
+    pub(crate) fn follows_slots(&self) -> bool {
+        self.follows_slots.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client asked where slots are.
+    pub(crate) fn set_follows_slots(&self) {
+        self.follows_slots.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn labels(&self) -> Labels {
         self.labels.lock().clone()
     }

@@ -165,6 +165,16 @@ pub(crate) enum Session {
     SetName(Bytes),
     SetLibrary { attribute: LibraryAttribute, value: Bytes },
     Reply(ReplyMode),
+    ReadFrom(ReadFrom),
+}
+
+/// Which replicas may answer the reads of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadFrom {
+    /// The leader of each shard, which has seen everything acknowledged.
+    Leaders,
+    /// Any that heard from its leader of late.
+    Replicas,
 }
 
 /// Which clients CLIENT LIST shows.

@@ -55,6 +55,8 @@ pub(crate) enum ReplyError {
     LengthAndIndexes,
     #[error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
     LcsTooLarge,
+    #[error("MOVED {slot} {address}")]
+    Moved { slot: u16, address: String },
     #[error("CROSSSLOT Keys in request don't hash to the same slot")]
     CrossSlot,
     #[error("NOPROTO unsupported protocol version")]

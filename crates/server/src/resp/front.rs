@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use breccia_node::Node;
-use breccia_types::Table;
+use breccia_types::{Slot, Table};
 use breccia_types::limits::RESP_CURSORS_MAX;
 use tokio::sync::Semaphore;
 
@@ -53,6 +53,23 @@ impl Front {
             lcs: Semaphore::new(1),
             query_bytes: AtomicUsize::new(0),
         }))
+    }
+}
+
+impl Front {
+    /// Where clients reach the node that leads a slot, if that is another one and known.
+    /// With `or_replica`, a replica on this node will do.
+    pub(crate) fn elsewhere(&self, slot: Slot, or_replica: bool) -> Option<String> {
+        let placement = self.node.placement();
+        let shard = placement.shard_of(slot);
+        if self.node.leads(shard)
+            || (or_replica && placement.replica_on(shard, self.node.id()).is_some())
+        {
+            return None;
+        }
+        let leader = self.node.leader(shard).filter(|leader| *leader != self.node.id())?;
+        let address = self.node.member(leader)?.resp;
+        (!address.is_empty()).then_some(address)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Limits of this front end that no other part needs; the others are in
 //! `breccia_types::limits`.
 
+use std::time::Duration;
+
 /// Bytes of replies after which they are sent although more follow. A client that does not
 /// read its replies gets no more of its commands executed.
 pub const REPLY_BYTES_HELD_MAX: usize = 1 << 20;
@@ -32,3 +34,6 @@ pub const ECHOED_BYTES_MAX: usize = 128;
 
 const _: () = assert!(QUERY_BYTES_MAX > breccia_types::limits::RESP_BULK_BYTES_MAX);
 const _: () = assert!(QUERY_BYTES_MAX < QUERY_BYTES_TOTAL_MAX);
+
+/// How old the answer to a read may be on a connection that said READONLY.
+pub(crate) const STALENESS_MAX: Duration = Duration::from_secs(10);

@@ -9,18 +9,20 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use breccia_node::StringsInFlight;
-use breccia_types::strings::StringWrite;
+use breccia_node::{Consistency, Node, StringsInFlight};
+use breccia_types::RequestError;
+use breccia_types::strings::{StringReply, StringWrite};
 use bytes::Bytes;
 
 use super::answer::session::Next;
 use super::answer::{query, read, session, visit, write};
 use super::arguments::Arguments;
 use super::clients::Client;
-use super::command::{Command, Read, ReplyMode, Session};
+use super::command::{Command, Decoded, Read, ReadFrom, ReplyMode, Session};
+use super::decode::slots;
 use super::error::ReplyError;
 use super::front::Front;
-use super::limits::{REPLY_BYTES_HELD_MAX, VALUES_READ_TOGETHER_MAX, WRITE_BYTES_GATHERED_MAX};
+use super::limits::{REPLY_BYTES_HELD_MAX, STALENESS_MAX, VALUES_READ_TOGETHER_MAX, WRITE_BYTES_GATHERED_MAX};
 use super::parser::{Batch, ProtocolError};
 use super::replies::Replies;
 use super::socket::Socket;
@@ -33,11 +35,20 @@ pub(crate) struct Pipeline {
     replies: Replies,
     gathered: Vec<StringWrite>,
     gathered_bytes: usize,
-    in_flight: Vec<StringsInFlight>,
+    in_flight: Vec<Launched>,
     written: WrittenKeys,
     calls: Calls,
     mode: ReplyMode,
+    /// The node as this connection reads it.
+    reader: Node,
+    read_from: ReadFrom,
     ends: bool,
+}
+
+/// Writes that were handed to the node together.
+enum Launched {
+    Going(StringsInFlight),
+    Done(Vec<Result<StringReply, RequestError>>),
 }
 
 /// The keys that writes in flight are about. Noted only when a read asks.
@@ -61,6 +72,8 @@ impl Pipeline {
     pub(crate) fn new(front: Front, client: Arc<Client>) -> Self {
         Self {
             replies: Replies::new(front.metrics.clone()),
+            reader: front.node.clone(),
+            read_from: ReadFrom::Leaders,
             front,
             client,
             gathered: Vec::new(),
@@ -130,18 +143,19 @@ impl Pipeline {
             None => Err(ReplyError::unknown_command(arguments)),
         };
         let muted = self.is_muted();
+        let decoded = decoded.and_then(|command| self.redirect(command));
         match decoded {
             Ok(Command::Write(write, _)) if muted => {
-                self.gather([write]);
+                self.gather([write]).await;
                 self.replies.expect_nothing(1);
             }
             Ok(Command::Write(write, shown)) => {
-                self.gather([write]);
+                self.gather([write]).await;
                 self.replies.expect(shown);
             }
             Ok(Command::WriteScattered(writes)) => {
                 let count = writes.len();
-                self.gather(writes);
+                self.gather(writes).await;
                 match muted {
                     true => self.replies.expect_nothing(count),
                     false => self.replies.expect_sum(count),
@@ -168,6 +182,36 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Tells a client that follows slots where the slot of a command is led, if elsewhere.
+    fn redirect(&self, command: Command) -> Decoded {
+        if !self.client.follows_slots() {
+            return Ok(command);
+        }
+        let key = match &command {
+            Command::Write(write, _) => write.first_key(),
+            Command::Read(read) => read.keys().next(),
+            _ => None,
+        };
+        let Some(key) = key else { return Ok(command) };
+        let slot = slots::of(key);
+        let is_read = matches!(command, Command::Read(_));
+        match self.front.elsewhere(slot, is_read && self.read_from == ReadFrom::Replicas) {
+            Some(address) => Err(ReplyError::Moved { slot: slot.get(), address }),
+            None => Ok(command),
+        }
+    }
+
+    /// Lets leaders or replicas answer reads from now on.
+    fn read_from(&mut self, from: ReadFrom) {
+        self.read_from = from;
+        self.reader = match from {
+            ReadFrom::Leaders => self.front.node.clone(),
+            ReadFrom::Replicas => {
+                self.front.node.reading(Consistency::Stale { max: STALENESS_MAX })
+            }
+        };
+    }
+
     /// Whether this command is not replied to.
     fn is_muted(&mut self) -> bool {
         match self.mode {
@@ -187,7 +231,7 @@ impl Pipeline {
         }
     }
 
-    fn gather(&mut self, writes: impl IntoIterator<Item = StringWrite>) {
+    async fn gather(&mut self, writes: impl IntoIterator<Item = StringWrite>) {
         for write in writes {
             self.written.all |= matches!(write, StringWrite::Flush);
             self.gathered_bytes += write.value_bytes();
@@ -195,18 +239,29 @@ impl Pipeline {
         }
         if self.gathered_bytes > WRITE_BYTES_GATHERED_MAX {
             self.written.note(&self.gathered);
-            self.launch();
+            self.launch().await;
         }
     }
 
-    /// Hands the gathered writes to the node.
-    fn launch(&mut self) {
-        if !self.gathered.is_empty() {
-            let writes = std::mem::take(&mut self.gathered);
-            self.in_flight.push(self.front.node.write_strings(writes));
-            self.gathered_bytes = 0;
-            self.written.noted = 0;
+    /// Hands the gathered writes to the node, after those before them: at once if these have
+    /// their place in this node's logs, else when they are done.
+    async fn launch(&mut self) {
+        if self.gathered.is_empty() {
+            return;
         }
+        if let Some(last) = self.in_flight.last_mut()
+            && let Launched::Going(before) = last
+        {
+            if before.is_queued() {
+                before.on_followed();
+            } else {
+                *last = Launched::Done(before.await);
+            }
+        }
+        let writes = std::mem::take(&mut self.gathered);
+        self.in_flight.push(Launched::Going(self.front.node.write_strings(writes)));
+        self.gathered_bytes = 0;
+        self.written.noted = 0;
     }
 
     /// Waits for every write, so that all replies up to here can be sent.
@@ -214,10 +269,13 @@ impl Pipeline {
         if !self.replies.is_expecting() {
             return;
         }
-        self.launch();
+        self.launch().await;
         let mut outcomes = Vec::new();
         for writes in self.in_flight.drain(..) {
-            let some = writes.await;
+            let some = match writes {
+                Launched::Going(writes) => writes.await,
+                Launched::Done(outcomes) => outcomes,
+            };
             if outcomes.is_empty() {
                 outcomes = some;
             } else {
@@ -242,7 +300,7 @@ impl Pipeline {
         match values {
             Some(keys) => self.values(keys, socket).await,
             None => {
-                let result = read::answer(&self.front, read, self.replies.place()).await;
+                let result = read::answer(&self.front, &self.reader, read, self.replies.place()).await;
                 self.placed(result);
                 Ok(())
             }
@@ -256,7 +314,7 @@ impl Pipeline {
         let mut sent = false;
         self.replies.encode(|encoder| encoder.array(keys.len()));
         for keys in keys.chunks(VALUES_READ_TOGETHER_MAX) {
-            match read::multi_get(&self.front, keys).await {
+            match read::multi_get(&self.front, &self.reader, keys).await {
                 Ok(rows) => rows.iter().for_each(|row| {
                     self.replies.encode(|encoder| match row {
                         Some(row) => encoder.bulk(&row.value),
@@ -283,6 +341,11 @@ impl Pipeline {
     async fn session(&mut self, session: &Session, muted: bool) {
         self.settle().await;
         self.client.on_command(self.calls.position, self.front.node.clock().now());
+        match session {
+            Session::ReadFrom(from) => self.read_from(*from),
+            Session::Reset => self.read_from(ReadFrom::Leaders),
+            _ => {}
+        }
         let encoder = self.replies.place();
         let start = encoder.len();
         let muted = muted && !matches!(session, Session::Reply(ReplyMode::On));

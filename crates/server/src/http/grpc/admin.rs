@@ -3,12 +3,16 @@
 use breccia_api::v1;
 use breccia_api::v1::admin_server::Admin;
 use breccia_node::status::MemoryStatus;
-use breccia_node::{Finding, NodeMetrics, NodeStatus, Severity, ShardStatus};
-use breccia_types::RequestError;
+use breccia_node::{
+    Finding, NodeMetrics, NodeOverview, NodeStatus, ReplicaOverview, Severity, ShardOverview,
+    ShardRole, ShardStatus,
+};
+use breccia_types::{NodeId, RequestError, ShardId};
 use tonic::{Request, Response, Status};
 
 use super::answer;
-use crate::http::app::{App, blocking};
+use crate::http::app::App;
+use crate::http::nodes::NodeSummary;
 
 /// Tells how the node and its shards stand.
 pub(super) struct AdminService {
@@ -53,46 +57,97 @@ impl AdminService {
 
     async fn on_status(&self) -> Result<v1::NodeStatus, RequestError> {
         let status = self.app.status().await?;
-        let node = &self.app.node;
-        Ok(node_status(status, node.is_ready(), node.metrics()))
+        Ok(node_status(status, self.app.node.metrics()))
     }
 
     async fn on_nodes(&self) -> Result<v1::NodesResponse, RequestError> {
-        let status = self.app.status().await?;
-        let summary = crate::http::nodes::NodeSummary::new(&self.app, &status);
-        let node = v1::NodeSummary {
-            id: summary.id,
-            version: summary.version,
-            address: summary.address,
-            ready: summary.ready,
-            uptime_seconds: summary.uptime_seconds,
-            shards: summary.shards,
-            leaders: summary.leaders,
-            disk_bytes: summary.disk_bytes,
-            read_only: summary.read_only,
-        };
-        Ok(v1::NodesResponse { nodes: vec![node] })
+        let overview = self.app.node.overview().await?;
+        Ok(v1::NodesResponse {
+            cluster: overview.cluster.clone(),
+            replicas_wanted: u32::from(overview.replicas_wanted),
+            nodes: overview.nodes.iter().map(node_summary).collect(),
+        })
     }
 
     async fn on_shards(&self) -> Result<v1::ShardsResponse, RequestError> {
-        let status = self.app.status().await?;
-        let shards = status.shards.into_iter().map(|shard| shard_status(shard, &status.id));
-        Ok(v1::ShardsResponse { shards: shards.collect() })
+        let overview = self.app.node.overview().await?;
+        let shards = overview.shards.iter().map(shard);
+        Ok(v1::ShardsResponse { epoch: overview.epoch, shards: shards.collect() })
     }
 
     async fn on_doctor(&self) -> Result<v1::DoctorResponse, RequestError> {
-        let node = self.app.node.clone();
-        let findings = blocking(move || node.doctor()).await?;
+        let findings = self.app.node.doctor().await?;
         Ok(v1::DoctorResponse { findings: findings.into_iter().map(finding).collect() })
     }
 }
 
-fn node_status(status: NodeStatus, ready: bool, metrics: NodeMetrics) -> v1::NodeStatus {
-    let shards = status.shards.into_iter().map(|shard| shard_status(shard, &status.id));
+fn node_summary(node: &NodeOverview) -> v1::NodeSummary {
+    let NodeSummary {
+        id,
+        version,
+        address,
+        resp,
+        peer,
+        zone,
+        ready,
+        incarnation,
+        uptime_seconds,
+        shards,
+        leaders,
+        disk_bytes,
+        read_only,
+        unreachable,
+    } = NodeSummary::new(node);
+    v1::NodeSummary {
+        id,
+        version,
+        address,
+        resp,
+        peer,
+        zone,
+        ready,
+        incarnation,
+        uptime_seconds,
+        shards,
+        leaders,
+        disk_bytes,
+        read_only,
+        unreachable,
+    }
+}
+
+fn shard(shard: &ShardOverview) -> v1::Shard {
+    let status = shard.status.as_ref();
+    v1::Shard {
+        name: ShardId::new(shard.shard).to_string(),
+        shard: shard.shard,
+        slot_first: u32::from(shard.slot_first),
+        slot_last: u32::from(shard.slot_last),
+        leader: shard.leader.map(NodeId::to_cluster_name).unwrap_or_default(),
+        replicas: shard.replicas.iter().map(replica).collect(),
+        applied: status.map_or(0, |status| status.applied),
+        rows_estimate: status.map_or(0, |status| status.rows_estimate),
+        disk_bytes: status.map_or(0, |status| status.disk_bytes),
+        waiting: status.map_or(0, |status| count(status.waiting)),
+        term: status.map_or(0, |status| status.term),
+    }
+}
+
+fn replica(replica: &ReplicaOverview) -> v1::Replica {
+    v1::Replica {
+        node: replica.node.to_cluster_name(),
+        role: replica.role.map(ShardRole::name).unwrap_or_default().to_owned(),
+        votes: replica.votes,
+        lag: replica.lag,
+        trouble: replica.trouble.clone(),
+    }
+}
+
+fn node_status(status: NodeStatus, metrics: NodeMetrics) -> v1::NodeStatus {
     v1::NodeStatus {
-        shards: shards.collect(),
+        shards: status.shards.into_iter().map(shard_status).collect(),
         id: status.id,
-        version: status.version.to_owned(),
+        version: status.version,
         started_at_micros: status.started_at_micros,
         uptime_seconds: status.uptime_seconds,
         data_dir: status.data_dir,
@@ -100,7 +155,7 @@ fn node_status(status: NodeStatus, ready: bool, metrics: NodeMetrics) -> v1::Nod
         read_only: status.read_only,
         tables: count(status.tables),
         memory: Some(memory_status(status.memory)),
-        ready,
+        ready: status.ready,
         metrics: Some(node_metrics(metrics)),
     }
 }
@@ -113,20 +168,23 @@ fn memory_status(memory: MemoryStatus) -> v1::MemoryStatus {
     }
 }
 
-fn shard_status(shard: ShardStatus, leader: &str) -> v1::ShardStatus {
+fn shard_status(shard: ShardStatus) -> v1::ShardStatus {
     v1::ShardStatus {
         shard: shard.shard,
-        slot_first: u32::from(*shard.slots.start()),
-        slot_last: u32::from(*shard.slots.end()),
-        role: shard.role.to_owned(),
-        replicas: u32::try_from(shard.replicas).unwrap_or(u32::MAX),
+        slot_first: u32::from(shard.slot_first),
+        slot_last: u32::from(shard.slot_last),
+        role: shard.role.name().to_owned(),
+        replicas: u32::try_from(shard.voters + shard.learners).unwrap_or(u32::MAX),
         applied: shard.applied,
         rows_estimate: shard.rows_estimate,
         disk_bytes: shard.disk_bytes,
         memory_bytes: shard.memory_bytes,
         waiting: count(shard.waiting),
-        quarantined: shard.quarantined,
-        leader: if shard.role == "leader" { leader.to_owned() } else { String::new() },
+        quarantined: shard.quarantined.or(shard.trouble),
+        leader: shard.leader.map(NodeId::to_cluster_name).unwrap_or_default(),
+        term: shard.term,
+        last_index: shard.last_index,
+        heard_millis_ago: shard.heard_millis_ago,
     }
 }
 

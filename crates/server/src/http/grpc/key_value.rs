@@ -88,7 +88,7 @@ impl KeyValue for KeyValueService {
             deadline: Deadline::of(request.extensions()),
             permit: self.app.admission.open_scan().map_err(busy)?,
         };
-        answer(self.on_scan(request.into_inner(), bounds))
+        answer(self.on_scan(request.into_inner(), bounds).await)
     }
 
     async fn history(
@@ -119,7 +119,7 @@ impl KeyValueService {
     }
 
     async fn on_get(&self, request: v1::GetRequest) -> Result<v1::GetResponse, RequestError> {
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let found = match request.as_of_micros.map(Timestamp::from_micros) {
             None => self.app.node.get(&table, &request.key).await?,
             Some(as_of) => self.app.node.get_as_of(&table, &request.key, as_of).await?,
@@ -135,7 +135,7 @@ impl KeyValueService {
         if request.keys.len() > MULTI_GET_KEYS_MAX {
             return Err(RequestError::TooManyKeys { keys: request.keys.len() });
         }
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let found = multi_get(&self.app.node, &table, &request.keys).await?;
         let mut entries = Vec::with_capacity(found.len());
         for row in found {
@@ -147,7 +147,7 @@ impl KeyValueService {
 
     async fn on_put(&self, request: v1::PutRequest) -> Result<v1::PutResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let put = RowCommand::Put {
             key: request.key,
             content: wire::put_content(request.content)?,
@@ -163,7 +163,7 @@ impl KeyValueService {
         request: v1::DeleteRequest,
     ) -> Result<v1::DeleteResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let version = request.version_micros.map(Timestamp::from_micros);
         let delete = RowCommand::Delete { key: request.key, version };
         let reply = self.app.node.write(&table, delete.into_write(&table)?, request_id).await?;
@@ -175,7 +175,7 @@ impl KeyValueService {
         request: v1::CompareAndSetRequest,
     ) -> Result<v1::CompareAndSetResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let swap = RowCommand::CompareAndSet {
             key: request.key,
             expected: request.expected,
@@ -188,7 +188,7 @@ impl KeyValueService {
 
     async fn on_merge(&self, request: v1::MergeRequest) -> Result<v1::MergeResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let content = wire::merge_content(request.content)?;
         let merge = RowCommand::Merge { key: request.key, content };
         let reply = self.app.node.write(&table, merge.into_write(&table)?, request_id).await?;
@@ -197,7 +197,7 @@ impl KeyValueService {
 
     async fn on_batch(&self, request: v1::BatchRequest) -> Result<v1::BatchResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let mut writes = Vec::with_capacity(request.commands.len());
         for command in &request.commands {
             writes.push(wire::command(command.clone())?.into_write(&table)?);
@@ -211,12 +211,12 @@ impl KeyValueService {
         Ok(v1::BatchResponse { replies })
     }
 
-    fn on_scan(
+    async fn on_scan(
         &self,
         request: v1::ScanRequest,
         bounds: ScanBounds,
     ) -> Result<ScanStream, RequestError> {
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let scan = wire::scan(request)?;
         let scanner = Scanner::new(self.app.node.clone(), table, scan, bounds);
         let pages = try_unfold(scanner, |mut scanner| async move {
@@ -235,7 +235,7 @@ impl KeyValueService {
         &self,
         request: v1::HistoryRequest,
     ) -> Result<v1::HistoryResponse, RequestError> {
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let page = version_page(&self.app.node, &table, wire::history(request)).await?;
         Ok(v1::HistoryResponse {
             versions: page.versions.into_iter().map(wire::version).collect(),
@@ -248,14 +248,14 @@ impl KeyValueService {
         request: v1::DeleteRangeRequest,
     ) -> Result<v1::DeleteRangeResponse, RequestError> {
         let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         let range = (request.from, request.to);
         command::delete_range(&self.app.node, &table, range, request_id).await?;
         Ok(v1::DeleteRangeResponse {})
     }
 
     async fn on_count(&self, request: v1::CountRequest) -> Result<v1::CountResponse, RequestError> {
-        let table = self.app.node.table(&request.table)?;
+        let table = self.app.node.table(&request.table).await?;
         Ok(v1::CountResponse { rows: self.app.node.count(&table).await? })
     }
 }

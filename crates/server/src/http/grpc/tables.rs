@@ -26,15 +26,16 @@ impl Tables for TablesService {
         &self,
         _: Request<v1::ListTablesRequest>,
     ) -> Result<Response<v1::ListTablesResponse>, Status> {
-        let tables = self.node.tables().iter().map(|table| wire::table(table)).collect();
-        Ok(Response::new(v1::ListTablesResponse { tables }))
+        answer(self.node.tables().await.map(|tables| v1::ListTablesResponse {
+            tables: tables.iter().map(|table| wire::table(table)).collect(),
+        }))
     }
 
     async fn describe(
         &self,
         request: Request<v1::DescribeTableRequest>,
     ) -> Result<Response<v1::Table>, Status> {
-        answer(self.node.table(&request.into_inner().name).map(|table| wire::table(&table)))
+        answer(self.node.table(&request.into_inner().name).await.map(|table| wire::table(&table)))
     }
 
     async fn drop(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use breccia_node::{Node, NodeMetrics, NodeStatus, ShardStatus};
+use breccia_node::{Node, NodeMetrics, NodeStatus, ShardRole, ShardStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -30,25 +30,21 @@ impl fmt::Debug for NodeCollector {
 impl Collector for NodeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let status = self.node.status();
-        encode_node(&mut encoder, &status, self.node.is_ready())?;
+        encode_node(&mut encoder, &status)?;
         encode_counters(&mut encoder, self.node.metrics())?;
         encode_shards(&mut encoder, &status.shards)
     }
 }
 
-fn encode_node(
-    encoder: &mut DescriptorEncoder<'_>,
-    status: &NodeStatus,
-    is_ready: bool,
-) -> fmt::Result {
-    let labels = [("id", status.id.as_str()), ("version", status.version)];
+fn encode_node(encoder: &mut DescriptorEncoder<'_>, status: &NodeStatus) -> fmt::Result {
+    let labels = [("id", status.id.as_str()), ("version", status.version.as_str())];
     let info = ConstGauge::new(1u64);
     let mut family =
         encoder.encode_descriptor("node_info", "Which node this is", None, MetricType::Gauge)?;
     info.encode(family.encode_family(&labels)?)?;
     let memory = &status.memory;
     for (name, help, unit, value) in [
-        ("ready", "1 if the node takes all reads and writes", None, u64::from(is_ready)),
+        ("ready", "1 if the node takes all reads and writes", None, u64::from(status.ready)),
         (
             "read_only",
             "1 if the node takes no writes; an operator must act",
@@ -115,12 +111,12 @@ struct ShardGauge {
     read: fn(&ShardStatus) -> u64,
 }
 
-const SHARD_GAUGES: [ShardGauge; 8] = [
+const SHARD_GAUGES: [ShardGauge; 9] = [
     ShardGauge {
         name: "shard_leader",
         help: "1 if this node orders the shard's writes",
         unit: None,
-        read: |shard| u64::from(shard.role == "leader"),
+        read: |shard| u64::from(shard.role == ShardRole::Leader),
     },
     ShardGauge {
         name: "shard_quarantined",
@@ -132,7 +128,7 @@ const SHARD_GAUGES: [ShardGauge; 8] = [
         name: "shard_replicas",
         help: "How many nodes hold the shard",
         unit: None,
-        read: |shard| count(shard.replicas),
+        read: |shard| count(shard.voters + shard.learners),
     },
     ShardGauge {
         name: "shard_applied_index",
@@ -140,6 +136,12 @@ const SHARD_GAUGES: [ShardGauge; 8] = [
                is stuck",
         unit: None,
         read: |shard| shard.applied,
+    },
+    ShardGauge {
+        name: "shard_last_index",
+        help: "Index of the last log entry on this node; what is applied follows it",
+        unit: None,
+        read: |shard| shard.last_index,
     },
     ShardGauge {
         name: "shard_waiting_commands",

@@ -3,18 +3,21 @@
 use axum::Json;
 use axum::extract::State;
 use breccia_node::status::MemoryStatus;
-use breccia_node::{Finding, NodeMetrics, NodeStatus, Severity, ShardStatus};
+use breccia_node::{
+    Finding, NodeMetrics, NodeStatus, ReplicaOverview, Severity, ShardOverview, ShardRole, ShardStatus,
+};
+use breccia_types::{NodeId, ShardId};
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::http::app::{App, blocking};
+use crate::http::app::App;
 use crate::http::nodes::NodeSummary;
 
 /// A node as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct StatusBody {
     id: String,
-    version: &'static str,
+    version: String,
     ready: bool,
     read_only: Option<String>,
     started_at_micros: i64,
@@ -51,8 +54,12 @@ pub(super) struct ShardBody {
     slot_first: u16,
     slot_last: u16,
     role: &'static str,
+    leader: String,
+    term: u64,
     replicas: usize,
+    last_index: u64,
     applied: u64,
+    heard_millis_ago: Option<u64>,
     rows_estimate: u64,
     disk_bytes: u64,
     memory_bytes: u64,
@@ -87,26 +94,30 @@ impl From<ShardStatus> for ShardBody {
     fn from(shard: ShardStatus) -> Self {
         Self {
             shard: shard.shard,
-            slot_first: *shard.slots.start(),
-            slot_last: *shard.slots.end(),
-            role: shard.role,
-            replicas: shard.replicas,
+            slot_first: shard.slot_first,
+            slot_last: shard.slot_last,
+            role: shard.role.name(),
+            leader: name_of(shard.leader),
+            term: shard.term,
+            replicas: shard.voters + shard.learners,
+            last_index: shard.last_index,
             applied: shard.applied,
+            heard_millis_ago: shard.heard_millis_ago,
             rows_estimate: shard.rows_estimate,
             disk_bytes: shard.disk_bytes,
             memory_bytes: shard.memory_bytes,
             waiting: shard.waiting,
-            quarantined: shard.quarantined,
+            quarantined: shard.quarantined.or(shard.trouble),
         }
     }
 }
 
 impl StatusBody {
-    fn new(status: NodeStatus, ready: bool, metrics: NodeMetrics) -> Self {
+    fn new(status: NodeStatus, metrics: NodeMetrics) -> Self {
         Self {
             id: status.id,
             version: status.version,
-            ready,
+            ready: status.ready,
             read_only: status.read_only,
             started_at_micros: status.started_at_micros,
             uptime_seconds: status.uptime_seconds,
@@ -122,27 +133,97 @@ impl StatusBody {
 
 pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusBody>, Problem> {
     let status = app.status().await?;
-    Ok(Json(StatusBody::new(status, app.node.is_ready(), app.node.metrics())))
+    Ok(Json(StatusBody::new(status, app.node.metrics())))
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct NodesBody {
+    cluster: String,
+    replicas_wanted: u8,
     nodes: Vec<NodeSummary>,
 }
 
 pub(super) async fn nodes(State(app): State<App>) -> Result<Json<NodesBody>, Problem> {
-    let status = app.status().await?;
-    Ok(Json(NodesBody { nodes: vec![NodeSummary::new(&app, &status)] }))
+    let overview = app.node.overview().await?;
+    Ok(Json(NodesBody {
+        nodes: overview.nodes.iter().map(NodeSummary::new).collect(),
+        cluster: overview.cluster,
+        replicas_wanted: overview.replicas_wanted,
+    }))
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct ShardsBody {
-    shards: Vec<ShardBody>,
+    epoch: u64,
+    shards: Vec<PlacedShardBody>,
+}
+
+/// A shard of the cluster as JSON.
+#[derive(Debug, Serialize)]
+struct PlacedShardBody {
+    name: String,
+    shard: u32,
+    slot_first: u16,
+    slot_last: u16,
+    leader: String,
+    replicas: Vec<ReplicaBody>,
+    term: u64,
+    applied: u64,
+    rows_estimate: u64,
+    disk_bytes: u64,
+    waiting: usize,
+}
+
+/// A replica as JSON.
+#[derive(Debug, Serialize)]
+struct ReplicaBody {
+    node: String,
+    role: Option<&'static str>,
+    votes: bool,
+    lag: Option<u64>,
+    trouble: Option<String>,
+}
+
+impl From<&ShardOverview> for PlacedShardBody {
+    fn from(shard: &ShardOverview) -> Self {
+        let status = shard.status.as_ref();
+        Self {
+            name: ShardId::new(shard.shard).to_string(),
+            shard: shard.shard,
+            slot_first: shard.slot_first,
+            slot_last: shard.slot_last,
+            leader: name_of(shard.leader),
+            replicas: shard.replicas.iter().map(ReplicaBody::from).collect(),
+            term: status.map_or(0, |status| status.term),
+            applied: status.map_or(0, |status| status.applied),
+            rows_estimate: status.map_or(0, |status| status.rows_estimate),
+            disk_bytes: status.map_or(0, |status| status.disk_bytes),
+            waiting: status.map_or(0, |status| status.waiting),
+        }
+    }
+}
+
+impl From<&ReplicaOverview> for ReplicaBody {
+    fn from(replica: &ReplicaOverview) -> Self {
+        Self {
+            node: replica.node.to_cluster_name(),
+            role: replica.role.map(ShardRole::name),
+            votes: replica.votes,
+            lag: replica.lag,
+            trouble: replica.trouble.clone(),
+        }
+    }
+}
+
+/// A node as clusters name it; empty if none is known.
+fn name_of(node: Option<NodeId>) -> String {
+    node.map(NodeId::to_cluster_name).unwrap_or_default()
 }
 
 pub(super) async fn shards(State(app): State<App>) -> Result<Json<ShardsBody>, Problem> {
-    let status = app.status().await?;
-    Ok(Json(ShardsBody { shards: status.shards.into_iter().map(ShardBody::from).collect() }))
+    let overview = app.node.overview().await?;
+    let shards = overview.shards.iter().map(PlacedShardBody::from);
+    Ok(Json(ShardsBody { epoch: overview.epoch, shards: shards.collect() }))
 }
 
 #[derive(Debug, Serialize)]
@@ -170,7 +251,6 @@ impl From<Finding> for FindingBody {
 }
 
 pub(super) async fn doctor(State(app): State<App>) -> Result<Json<DoctorBody>, Problem> {
-    let node = app.node.clone();
-    let findings = blocking(move || node.doctor()).await?;
+    let findings = app.node.doctor().await?;
     Ok(Json(DoctorBody { findings: findings.into_iter().map(FindingBody::from).collect() }))
 }

@@ -124,7 +124,7 @@ pub(super) async fn batch(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<BatchBody>,
 ) -> Result<Json<RepliesBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let mut writes = Vec::with_capacity(body.commands.len());
     for command in body.commands {
         writes.push(command.into_command()?.into_write(&table)?);
@@ -155,7 +155,7 @@ pub(super) async fn multi_get(
     if body.keys.len() > MULTI_GET_KEYS_MAX {
         return Err(RequestError::TooManyKeys { keys: body.keys.len() }.into());
     }
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let keys: Vec<Bytes> = body.keys.into_iter().map(|key| key.0).collect();
     let found = multi_get::multi_get(&app.node, &table, &keys).await?;
     let rows = found.into_iter().map(|row| row.map(|row| RowBody::new(&table, row)).transpose());

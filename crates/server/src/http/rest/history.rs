@@ -49,7 +49,7 @@ pub(super) async fn history(
     PathParts((table, key)): PathParts<(String, String)>,
     Params(params): Params<HistoryParams>,
 ) -> Result<Json<HistoryBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let history = History {
         key: params.key_encoding.decode(key)?,
         from: params.from_micros.map_or(Timestamp::MIN, Timestamp::from_micros),

@@ -78,7 +78,7 @@ pub(super) async fn get(
     Params(params): Params<GetParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let key = params.key_encoding.decode(key)?;
     let found = match params.as_of_micros.map(Timestamp::from_micros) {
         None => app.node.get(&table, &key).await?,
@@ -138,7 +138,7 @@ pub(super) async fn put(
     Idempotency(request_id): Idempotency,
     RawBody(body): RawBody,
 ) -> Result<Json<WrittenBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let put = RowCommand::Put {
         key: params.key_encoding.decode(key)?,
         content: match params.content {
@@ -173,7 +173,7 @@ pub(super) async fn delete(
     Params(params): Params<DeleteParams>,
     Idempotency(request_id): Idempotency,
 ) -> Result<Json<DeletedBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let delete = RowCommand::Delete {
         key: params.key_encoding.decode(key)?,
         version: params.version_micros.map(Timestamp::from_micros),
@@ -225,7 +225,7 @@ pub(super) async fn compare_and_set(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<SwapBody>,
 ) -> Result<Json<SwappedBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let swap = body.into_command(params.key_encoding.decode(key)?)?;
     let reply = app.node.write(&table, swap.into_write(&table)?, request_id).await?;
     let swap = command::swapped(reply, &table)?;
@@ -246,7 +246,7 @@ pub(super) async fn merge(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<MergeBody>,
 ) -> Result<Json<WrittenBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     let merge = RowCommand::Merge {
         key: params.key_encoding.decode(key)?,
         content: content("operand", body.operand, body.encoded_state)?,

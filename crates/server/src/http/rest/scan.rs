@@ -72,7 +72,7 @@ pub(super) async fn scan(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     if params.limit == Some(0) {
         return Err(invalid("limit", "it must be greater than 0".to_owned()).into());
     }
@@ -172,7 +172,7 @@ pub(super) async fn delete_range(
     Params(params): Params<RangeParams>,
     Idempotency(request_id): Idempotency,
 ) -> Result<Json<RangeDeletedBody>, Problem> {
-    let table = app.node.table(&table)?;
+    let table = app.node.table(&table).await?;
     if params.from.is_none() && params.to.is_none() {
         let reason = "give from, to or both; drop the table to remove all its rows".to_owned();
         return Err(invalid("from", reason).into());

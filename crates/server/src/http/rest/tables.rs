@@ -106,9 +106,9 @@ pub(super) struct TablesBody {
     tables: Vec<TableBody>,
 }
 
-pub(super) async fn list(State(app): State<App>) -> Json<TablesBody> {
-    let tables = app.node.tables();
-    Json(TablesBody { tables: tables.iter().map(|table| TableBody::from(&**table)).collect() })
+pub(super) async fn list(State(app): State<App>) -> Result<Json<TablesBody>, Problem> {
+    let tables = app.node.tables().await?;
+    Ok(Json(TablesBody { tables: tables.iter().map(|table| TableBody::from(&**table)).collect() }))
 }
 
 pub(super) async fn create(
@@ -124,7 +124,7 @@ pub(super) async fn describe(
     State(app): State<App>,
     PathParts(name): PathParts<String>,
 ) -> Result<Json<TableBody>, Problem> {
-    Ok(Json(TableBody::from(&*app.node.table(&name)?)))
+    Ok(Json(TableBody::from(&*app.node.table(&name).await?)))
 }
 
 #[derive(Debug, Serialize)]
@@ -166,7 +166,7 @@ pub(super) async fn count(
     State(app): State<App>,
     PathParts(name): PathParts<String>,
 ) -> Result<Json<CountBody>, Problem> {
-    let table = app.node.table(&name)?;
+    let table = app.node.table(&name).await?;
     Ok(Json(CountBody { rows: app.node.count(&table).await? }))
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
+use breccia_node::Node;
 use breccia_service::strings::sketch;
 use breccia_types::RequestError;
 use breccia_types::kv::Row;
@@ -26,29 +27,30 @@ use super::view;
 /// What the node reports. Nothing is encoded then.
 pub(crate) async fn answer(
     front: &Front,
+    node: &Node,
     read: &Read,
     encoder: &mut Encoder,
 ) -> Result<(), ReplyError> {
     match read {
         Read::One { key, view } => {
-            let row = get(front, key).await?;
+            let row = get(front, node, key).await?;
             view::encode(encoder, *view, row.as_ref(), front.node.clock())
         }
         Read::Existing { keys } => {
             let mut count = 0;
             for key in keys {
-                count += usize::from(get(front, key).await?.is_some());
+                count += usize::from(get(front, node, key).await?.is_some());
             }
             encoder.count(count);
             Ok(())
         }
         Read::Distinct { keys } => {
-            let count = distinct(front, keys).await?;
+            let count = distinct(front, node, keys).await?;
             encoder.integer(i64::try_from(count).unwrap_or(i64::MAX));
             Ok(())
         }
         Read::CommonSubsequence { first, second, shown } => {
-            let found = common_subsequence(front, first, second).await?;
+            let found = common_subsequence(front, node, first, second).await?;
             found.encode(encoder, *shown);
             Ok(())
         }
@@ -60,8 +62,12 @@ pub(crate) async fn answer(
 ///
 /// # Errors
 /// What the node reports, or [`RequestError::DeadlineExceeded`].
-pub(crate) async fn get(front: &Front, key: &[u8]) -> Result<Option<Row>, RequestError> {
-    in_time(front.node.get(&front.table, key)).await
+pub(crate) async fn get(
+    front: &Front,
+    node: &Node,
+    key: &[u8],
+) -> Result<Option<Row>, RequestError> {
+    in_time(node.get(&front.table, key)).await
 }
 
 /// Many rows; those of one shard as they were at one moment.
@@ -70,9 +76,10 @@ pub(crate) async fn get(front: &Front, key: &[u8]) -> Result<Option<Row>, Reques
 /// What the node reports, or [`RequestError::DeadlineExceeded`].
 pub(crate) async fn multi_get(
     front: &Front,
+    node: &Node,
     keys: &[Bytes],
 ) -> Result<Vec<Option<Row>>, RequestError> {
-    in_time(front.node.multi_get(&front.table, keys)).await
+    in_time(node.multi_get(&front.table, keys)).await
 }
 
 /// Gives a request its deadline, unless it is answered on the spot.
@@ -90,12 +97,12 @@ pub(crate) async fn in_time<T>(
 
 /// The distinct elements in the union of some sketches. Of many sketches no more than a few
 /// are in memory at a time.
-async fn distinct(front: &Front, keys: &[Bytes]) -> Result<u64, ReplyError> {
+async fn distinct(front: &Front, node: &Node, keys: &[Bytes]) -> Result<u64, ReplyError> {
     let mut union: Option<Vec<u8>> = None;
     for some in keys.chunks(SKETCHES_TOGETHER_MAX) {
         let mut values = Vec::with_capacity(some.len());
         for key in some {
-            values.extend(get(front, key).await?.map(|row| row.value));
+            values.extend(get(front, node, key).await?.map(|row| row.value));
         }
         let values: Vec<&[u8]> = values.iter().map(AsRef::as_ref).collect();
         if keys.len() <= SKETCHES_TOGETHER_MAX {
@@ -106,10 +113,10 @@ async fn distinct(front: &Front, keys: &[Bytes]) -> Result<u64, ReplyError> {
     Ok(sketch::count(union.as_deref().as_slice())?)
 }
 
-async fn common_subsequence(front: &Front, first: &[u8], second: &[u8]) -> Result<Lcs, ReplyError> {
+async fn common_subsequence(front: &Front, node: &Node, first: &[u8], second: &[u8]) -> Result<Lcs, ReplyError> {
     let value = |row: Option<Row>| row.map(|row| row.value).unwrap_or_default();
-    let first = value(get(front, first).await?);
-    let second = value(get(front, second).await?);
+    let first = value(get(front, node, first).await?);
+    let second = value(get(front, node, second).await?);
     let shut_down = |_| ReplyError::from(RequestError::ShuttingDown);
     let _permit = front.lcs.acquire().await.map_err(shut_down)?;
     let found = tokio::task::spawn_blocking(move || Lcs::find(&first, &second)).await;

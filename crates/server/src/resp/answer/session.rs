@@ -48,6 +48,7 @@ pub(crate) fn answer(
             encoder.simple("RESET");
             return Ok(Next::Replies(ReplyMode::On));
         }
+        Session::ReadFrom(_) => encoder.ok(),
         Session::Quit => {
             encoder.ok();
             return Ok(Next::Ends);

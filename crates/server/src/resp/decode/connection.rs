@@ -4,7 +4,7 @@ use breccia_types::NodeClock;
 use bytes::Bytes;
 
 use super::super::arguments::Arguments;
-use super::super::command::{Command, Decoded, Fixed, Session};
+use super::super::command::{Command, Decoded, Fixed, Session, ReadFrom};
 use super::super::encoder::Protocol;
 use super::super::error::{ReplyError, shown};
 use super::client::checked_name;
@@ -83,4 +83,12 @@ pub(crate) fn quit(_: Arguments<'_>, _: &NodeClock) -> Decoded {
 
 pub(crate) fn reset(_: Arguments<'_>, _: &NodeClock) -> Decoded {
     Ok(Command::Session(Session::Reset))
+}
+
+pub(crate) fn read_only(_: Arguments<'_>, _: &NodeClock) -> Decoded {
+    Ok(Command::Session(Session::ReadFrom(ReadFrom::Replicas)))
+}
+
+pub(crate) fn read_write(_: Arguments<'_>, _: &NodeClock) -> Decoded {
+    Ok(Command::Session(Session::ReadFrom(ReadFrom::Leaders)))
 }

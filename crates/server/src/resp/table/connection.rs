@@ -67,17 +67,17 @@ pub(super) static ROWS: [Spec; 11] = [
         "O(1)",
         "Does nothing: no slot is being moved.",
     ),
-    Spec::new("readonly", 1, LOADING | STALE | FAST, NO_KEYS, connection::ok).docs(
+    Spec::new("readonly", 1, LOADING | STALE | FAST, NO_KEYS, connection::read_only).docs(
         Group::Cluster,
         "3.0.0",
         "O(1)",
-        "Does nothing: the node leads every slot.",
+        "Lets replicas answer reads, which may then be up to ten seconds old.",
     ),
-    Spec::new("readwrite", 1, LOADING | STALE | FAST, NO_KEYS, connection::ok).docs(
+    Spec::new("readwrite", 1, LOADING | STALE | FAST, NO_KEYS, connection::read_write).docs(
         Group::Cluster,
         "3.0.0",
         "O(1)",
-        "Does nothing: the node leads every slot.",
+        "Lets leaders alone answer reads, as at the start.",
     ),
     Spec::new("client", -2, NONE, NO_KEYS, server::container)
         .docs(Group::Connection, "2.4.0", "O(N)", "Tells about connections and changes them.")
