@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use breccia_api::v1::{
-    DoctorRequest, NodeStatus, NodesRequest, Severity, ShardStatus, ShardsRequest, StatusRequest,
+    DoctorRequest, NodeStatus, NodeSummary, NodesRequest, Replica, Severity, Shard, ShardStatus,
+    ShardsRequest, StatusRequest,
 };
 use breccia_types::Timestamp;
 use clap::Args;
@@ -78,33 +79,24 @@ pub(crate) async fn nodes(args: ClusterArgs) -> Result<Exit> {
     let reply = client.admin().nodes(NodesRequest {}).await;
     let nodes = reply.map_err(|status| client.failed(&status))?.into_inner().nodes;
     if args.server.json {
-        let documents = nodes.iter().map(|node| {
-            json!({
-                "id": node.id,
-                "version": node.version,
-                "address": node.address,
-                "ready": node.ready,
-                "uptime_seconds": node.uptime_seconds,
-                "shards": node.shards,
-                "leaders": node.leaders,
-                "disk_bytes": node.disk_bytes,
-                "read_only": node.read_only,
-            })
-        });
-        write_line(&documents.collect::<Value>().to_string())?;
+        write_line(&nodes.iter().map(node_document).collect::<Value>().to_string())?;
         return Ok(Exit::Done);
     }
-    let headings = ["node", "address", "version", "ready", "up", "shards", "leaders", "on disk"];
+    let headings =
+        ["node", "http", "resp", "peer", "version", "ready", "up", "shards", "leads", "on disk"];
     let mut view = TableView::new(&headings);
     for node in nodes {
-        let ready = match (node.ready, node.read_only) {
-            (true, _) => "yes".to_owned(),
-            (false, Some(reason)) => format!("no: {reason}"),
-            (false, None) => "no".to_owned(),
+        let ready = match (node.ready, node.read_only, node.unreachable) {
+            (true, _, _) => "yes".to_owned(),
+            (false, _, Some(reason)) => format!("does not answer: {reason}"),
+            (false, Some(reason), None) => format!("no: {reason}"),
+            (false, None, None) => "no".to_owned(),
         };
         view.row([
             short_id(&node.id),
             node.address,
+            node.resp,
+            node.peer,
             node.version,
             ready,
             show_duration(Duration::from_secs(node.uptime_seconds)),
@@ -121,30 +113,116 @@ pub(crate) async fn nodes(args: ClusterArgs) -> Result<Exit> {
 pub(crate) async fn shards(args: ClusterArgs) -> Result<Exit> {
     let client = Client::connect(&args.server.server).await?;
     let reply = client.admin().shards(ShardsRequest {}).await;
-    let shards = reply.map_err(|status| client.failed(&status))?.into_inner().shards;
+    let reply = reply.map_err(|status| client.failed(&status))?.into_inner();
     if args.server.json {
-        write_line(&shards.iter().map(shard_document).collect::<Value>().to_string())?;
+        let shards: Value = reply.shards.iter().map(placed_document).collect();
+        write_line(&json!({ "epoch": reply.epoch, "shards": shards }).to_string())?;
         return Ok(Exit::Done);
     }
-    let headings = [
-        "shard", "slots", "leader", "replicas", "applied", "rows ~", "on disk", "waiting", "state",
-    ];
+    let headings =
+        ["shard", "slots", "leader", "others", "applied", "rows ~", "on disk", "waiting", "state"];
     let mut view = TableView::new(&headings);
-    for shard in shards {
+    for shard in reply.shards {
+        let slots = match shard.name.as_str() {
+            "meta" => "none".to_owned(),
+            _ => format!("{}-{}", shard.slot_first, shard.slot_last),
+        };
+        let leader = match shard.leader.as_str() {
+            "" => "none".to_owned(),
+            id => short_id(id),
+        };
         view.row([
-            format!("s{}", shard.shard),
-            format!("{}-{}", shard.slot_first, shard.slot_last),
-            short_id(&shard.leader),
-            shard.replicas.to_string(),
+            shard.name.clone(),
+            slots,
+            leader,
+            others(&shard),
             shard.applied.to_string(),
             shard.rows_estimate.to_string(),
             show_size(shard.disk_bytes),
             shard.waiting.to_string(),
-            shard.quarantined.map_or("ok".to_owned(), |reason| format!("out: {reason}")),
+            state(&shard),
         ]);
     }
     write_line(&view.to_string())?;
     Ok(Exit::Done)
+}
+
+/// The replicas beside the leader's, and how far behind they are.
+fn others(shard: &Shard) -> String {
+    let others = shard.replicas.iter().filter(|replica| replica.node != shard.leader);
+    let shown = others.map(|replica| {
+        let role = match replica.role.as_str() {
+            "" => "silent",
+            "follower" => "",
+            role => role,
+        };
+        let lag = match replica.lag {
+            Some(0) => String::new(),
+            Some(lag) => format!("-{lag}"),
+            None => String::new(),
+        };
+        let words = [short_id(&replica.node), role.to_owned(), lag];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn state(shard: &Shard) -> String {
+    let troubled = shard.replicas.iter().find_map(|replica| replica.trouble.as_ref());
+    match (shard.leader.is_empty(), troubled) {
+        (true, None) => "no leader".to_owned(),
+        (true, Some(reason)) => format!("no leader: {reason}"),
+        (false, Some(reason)) => format!("out: {reason}"),
+        (false, None) if shard.replicas.iter().any(|replica| replica.role.is_empty()) => {
+            "a replica is silent".to_owned()
+        }
+        (false, None) => "ok".to_owned(),
+    }
+}
+
+fn node_document(node: &NodeSummary) -> Value {
+    json!({
+        "id": node.id,
+        "version": node.version,
+        "address": node.address,
+        "resp": node.resp,
+        "peer": node.peer,
+        "zone": node.zone,
+        "ready": node.ready,
+        "incarnation": node.incarnation,
+        "uptime_seconds": node.uptime_seconds,
+        "shards": node.shards,
+        "leaders": node.leaders,
+        "disk_bytes": node.disk_bytes,
+        "read_only": node.read_only,
+        "unreachable": node.unreachable,
+    })
+}
+
+fn placed_document(shard: &Shard) -> Value {
+    json!({
+        "name": shard.name,
+        "shard": shard.shard,
+        "slot_first": shard.slot_first,
+        "slot_last": shard.slot_last,
+        "leader": shard.leader,
+        "replicas": shard.replicas.iter().map(replica_document).collect::<Value>(),
+        "term": shard.term,
+        "applied": shard.applied,
+        "rows_estimate": shard.rows_estimate,
+        "disk_bytes": shard.disk_bytes,
+        "waiting": shard.waiting,
+    })
+}
+
+fn replica_document(replica: &Replica) -> Value {
+    json!({
+        "node": replica.node,
+        "role": if replica.role.is_empty() { None } else { Some(&replica.role) },
+        "votes": replica.votes,
+        "lag": replica.lag,
+        "trouble": replica.trouble,
+    })
 }
 
 /// Looks for trouble. The answer is [`Exit::Operator`] if something is out of service.
@@ -220,6 +298,9 @@ fn shard_document(shard: &ShardStatus) -> Value {
         "memory_bytes": shard.memory_bytes,
         "waiting": shard.waiting,
         "quarantined": shard.quarantined,
+        "term": shard.term,
+        "last_index": shard.last_index,
+        "heard_millis_ago": shard.heard_millis_ago,
     })
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use breccia_node::FsyncPolicy;
 use breccia_types::limits::{
-    DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, SHARDS_MAX,
+    DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, REPLICAS_MAX, SHARDS_MAX,
 };
 use clap::Args;
 use serde::Deserialize;
@@ -21,7 +21,11 @@ use crate::units::{parse_size, show_size};
 /// Where a node listens for gRPC and REST if nothing is said.
 pub(crate) const HTTP_ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
 /// Where a node listens for the Redis protocol if nothing is said.
-const RESP_ADDRESS_DEFAULT: &str = "127.0.0.1:7379";
+pub(crate) const RESP_ADDRESS_DEFAULT: &str = "127.0.0.1:7379";
+/// Where a node listens for other nodes if nothing is said.
+pub(crate) const PEER_ADDRESS_DEFAULT: &str = "127.0.0.1:7401";
+/// What is logged if nothing is said: the library that orders the logs tells of every step.
+const LOG_DEFAULT: &str = "info,openraft=warn,chitchat=warn";
 /// The file that is read if `--config` names none.
 const FILE_DEFAULT: &str = "breccia.toml";
 
@@ -39,19 +43,29 @@ pub(crate) struct Settings {
     /// Where to listen for the Redis protocol [env: BRECCIA_RESP] [default: 127.0.0.1:7379]
     #[arg(long, value_name = "ADDR")]
     pub(crate) resp: Option<String>,
-    /// Where to listen for other nodes (not available in this version) [env: BRECCIA_PEER]
+    /// Where to listen for other nodes [env: BRECCIA_PEER] [default: 127.0.0.1:7401]
     #[arg(long, value_name = "ADDR")]
     pub(crate) peer: Option<String>,
-    /// A node of the cluster to join (not available in this version) [env: BRECCIA_JOIN]
+    /// The --peer address of a node of the cluster to join; may be given more than once. A new
+    /// data directory without it founds a cluster [env: BRECCIA_JOIN, separated by commas]
     #[arg(long, value_name = "PEER")]
     #[serde(default)]
     pub(crate) join: Vec<String>,
-    /// Shards of a new data directory [env: BRECCIA_SHARDS] [default: 8]
+    /// The host name or address under which clients and other nodes reach this node, if not
+    /// those of the addresses above [env: BRECCIA_ADVERTISE]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+    /// What the node shares failures with, such as a rack; replicas of a shard are kept in
+    /// distinct zones while there are enough [env: BRECCIA_ZONE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) zone: Option<String>,
+    /// Shards of a new cluster [env: BRECCIA_SHARDS] [default: 8]
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u32>,
-    /// Replicas of each shard; this version keeps 1 [env: BRECCIA_REPLICAS] [default: 1]
+    /// Replicas of each shard of a new cluster, once it has so many nodes [env:
+    /// BRECCIA_REPLICAS] [default: 3]
     #[arg(long, value_name = "N")]
-    pub(crate) replicas: Option<u32>,
+    pub(crate) replicas: Option<u8>,
     /// The memory budget, such as 512MiB or 1g [env: BRECCIA_MEMORY] [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
@@ -67,7 +81,8 @@ pub(crate) struct Settings {
     /// [env: BRECCIA_ALLOW_REMOTE]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) allow_remote: Option<bool>,
-    /// What is logged, such as info or breccia_node=debug [env: BRECCIA_LOG] [default: info]
+    /// What is logged, such as info or breccia_node=debug [env: BRECCIA_LOG] [default: info,
+    /// and warn for what libraries say]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// How it is logged [env: BRECCIA_LOG_FORMAT] [default: text]
@@ -95,8 +110,18 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// Where the Redis protocol is served.
     pub(crate) resp: SocketAddr,
+    /// Where other nodes are listened for.
+    pub(crate) peer: SocketAddr,
+    /// Nodes of the cluster to join.
+    pub(crate) join: Vec<String>,
+    /// The host under which others reach the node, if not that of the addresses.
+    pub(crate) advertise: Option<String>,
+    /// What the node shares failures with; may be empty.
+    pub(crate) zone: String,
     /// The shard count, if it was given.
     pub(crate) shards: Option<u32>,
+    /// The replica count, if it was given.
+    pub(crate) replicas: Option<u8>,
     /// The memory budget in bytes.
     pub(crate) memory_bytes: usize,
     /// Free disk space below which writes are refused, in bytes.
@@ -119,6 +144,8 @@ impl Settings {
             resp: self.resp.or(other.resp),
             peer: self.peer.or(other.peer),
             join: if self.join.is_empty() { other.join } else { self.join },
+            advertise: self.advertise.or(other.advertise),
+            zone: self.zone.or(other.zone),
             shards: self.shards.or(other.shards),
             replicas: self.replicas.or(other.replicas),
             memory: self.memory.or(other.memory),
@@ -148,6 +175,8 @@ impl Settings {
             join: text("BRECCIA_JOIN")
                 .map(|list| list.split(',').map(|peer| peer.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            advertise: text("BRECCIA_ADVERTISE"),
+            zone: text("BRECCIA_ZONE"),
             shards: parsed.get("BRECCIA_SHARDS", "a whole number")?,
             replicas: parsed.get("BRECCIA_REPLICAS", "a whole number")?,
             memory: text("BRECCIA_MEMORY"),
@@ -198,7 +227,6 @@ impl Settings {
     /// # Errors
     /// [`Failure`] saying which setting is not valid, or not available in this version.
     pub(crate) fn complete(self) -> Result<Config, Failure> {
-        self.refuse_cluster()?;
         let remote = self.allow_remote.unwrap_or(false);
         let data = self.data.ok_or_else(|| {
             Failure::usage(
@@ -210,11 +238,35 @@ impl Settings {
         {
             return Err(Failure::usage(format!("--shards {shards}: use 1 to {SHARDS_MAX}")));
         }
+        if let Some(replicas) = self.replicas
+            && !(1..=REPLICAS_MAX).contains(&replicas)
+        {
+            return Err(Failure::usage(format!("--replicas {replicas}: use 1 to {REPLICAS_MAX}")));
+        }
+        let peer = address("peer", self.peer.as_deref().unwrap_or(PEER_ADDRESS_DEFAULT), remote)?;
+        if peer.ip().is_unspecified() && self.advertise.is_none() {
+            return Err(Failure::usage(format!(
+                "--peer {peer} is every address of this machine: say with --advertise HOST \
+                 under which of them other nodes reach it",
+            )));
+        }
+        for join in &self.join {
+            if !join.contains(':') {
+                return Err(Failure::usage(format!(
+                    "--join {join:?} is no address: use HOST:PORT, the --peer address of a node",
+                )));
+            }
+        }
         Ok(Config {
             data,
             http: address("http", self.http.as_deref().unwrap_or(HTTP_ADDRESS_DEFAULT), remote)?,
             resp: address("resp", self.resp.as_deref().unwrap_or(RESP_ADDRESS_DEFAULT), remote)?,
+            peer,
+            join: self.join,
+            advertise: self.advertise,
+            zone: self.zone.unwrap_or_default(),
             shards: self.shards,
+            replicas: self.replicas,
             memory_bytes: memory_bytes(self.memory.as_deref())?,
             disk_reserve_bytes: match self.disk_reserve {
                 None => DISK_RESERVE_BYTES,
@@ -227,32 +279,9 @@ impl Settings {
                     text.parse().map_err(|error| Failure::usage(format!("--fsync: {error}")))?
                 }
             },
-            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log: self.log.unwrap_or_else(|| LOG_DEFAULT.to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         })
-    }
-
-    /// Refuses the words of a cluster, which this version does not have.
-    fn refuse_cluster(&self) -> Result<(), Failure> {
-        if !self.join.is_empty() {
-            return Err(Failure::usage(
-                "joining other nodes is not available in this version: leave --join out, and \
-                 a single node serves all shards",
-            ));
-        }
-        if self.peer.is_some() {
-            return Err(Failure::usage(
-                "listening for other nodes is not available in this version: leave --peer out",
-            ));
-        }
-        match self.replicas {
-            None | Some(1) => Ok(()),
-            Some(0) => Err(Failure::usage("--replicas must be at least 1")),
-            Some(more) => Err(Failure::usage(format!(
-                "--replicas {more} needs {more} nodes, and joining nodes is not available in \
-                 this version: use --replicas 1",
-            ))),
-        }
     }
 }
 
@@ -357,16 +386,18 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_cluster_are_refused_not_ignored() {
-        let join = Settings { join: vec!["a:1".into()], ..with_data() };
-        let message = join.complete().expect_err("join").to_string();
-        assert!(message.contains("joining other nodes is not available"), "{message}");
-        let peer = Settings { peer: Some("127.0.0.1:1".into()), ..with_data() };
-        assert!(peer.complete().is_err());
-        let replicas = Settings { replicas: Some(3), ..with_data() };
+    fn what_cannot_be_a_cluster_is_refused_with_what_to_say_instead() {
+        let join = Settings { join: vec!["somewhere".into()], ..with_data() };
+        let message = join.complete().expect_err("no address").to_string();
+        assert!(message.contains("--peer address of a node"), "{message}");
+        let everywhere =
+            Settings { peer: Some("0.0.0.0:7401".into()), allow_remote: Some(true), ..with_data() };
+        let message = everywhere.clone().complete().expect_err("every address").to_string();
+        assert!(message.contains("--advertise"), "{message}");
+        let named = Settings { advertise: Some("n1.example".into()), ..everywhere };
+        assert!(named.complete().is_ok());
+        let replicas = Settings { replicas: Some(0), ..with_data() };
         assert!(replicas.complete().is_err());
-        let one = Settings { replicas: Some(1), ..with_data() };
-        assert!(one.complete().is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use breccia_node::{Node, NodeConfig};
+use breccia_node::{Node, NodeConfig, Peering};
 use breccia_server::{http, resp};
 use breccia_types::limits::SHUTDOWN_GRACE;
 use clap::Args;
@@ -30,8 +30,12 @@ Each setting is taken from the flag, else from the environment variable, else fr
 from the default. The file is breccia.toml in the working directory, or the one that --config \
 names; its keys are the flags' names with _ for -, such as allow_remote = true.
 
-Standard output tells the addresses, one on a line (`http ADDRESS`, `resp ADDRESS`), and then \
-`ready`. SIGINT or SIGTERM ends the node after the requests in flight; a second one ends it at \
+A new data directory founds a cluster of one node. To add a node, start it with an empty data \
+directory and --join with the --peer address of any node of the cluster; it is given copies of the \
+shards while they serve on. A node that was started once finds its cluster by itself.
+
+Standard output tells the addresses, one on a line (`http ADDRESS`, `resp ADDRESS`, `peer \
+ADDRESS`), and then `ready`. SIGINT or SIGTERM ends the node after the requests in flight; a second one ends it at \
 once, which loses nothing that was acknowledged under --fsync always.")]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -97,6 +101,8 @@ pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     /// Where the Redis protocol is served.
     pub(crate) resp: SocketAddr,
+    /// Where other nodes reach this one.
+    pub(crate) peer: String,
     stop: CancellationToken,
     front_ends: JoinSet<io::Result<()>>,
 }
@@ -110,6 +116,13 @@ impl Running {
         warn_if_remote(config);
         let mut chosen = NodeConfig::new(&config.data);
         chosen.shards = config.shards;
+        chosen.replicas = config.replicas;
+        chosen.peering = Some(Peering {
+            listen: config.peer.to_string(),
+            advertise: config.advertise.clone(),
+            join: config.join.clone(),
+            zone: config.zone.clone(),
+        });
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
@@ -134,15 +147,18 @@ impl Running {
         let http = http::Server::bind(node.clone(), http_config).await;
         let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;
         let (resp_address, http_address) = (resp.local_addr(), http.local_addr());
+        let told = |address: SocketAddr| advertised(config, address);
+        node.announce(told(http_address), told(resp_address));
+        let peer = node.peer_address();
         front_ends.spawn(resp.run(stop.clone()));
         front_ends.spawn(http.run(stop.clone()));
-        Ok(Self { node, http: http_address, resp: resp_address, stop, front_ends })
+        Ok(Self { node, http: http_address, resp: resp_address, peer, stop, front_ends })
     }
 
     /// Tells the addresses on standard output.
     pub(crate) fn announce(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        writeln!(out, "http {}\nresp {}\nready", self.http, self.resp)?;
+        writeln!(out, "http {}\nresp {}\npeer {}\nready", self.http, self.resp, self.peer)?;
         out.flush()
     }
 
@@ -151,22 +167,27 @@ impl Running {
     /// # Errors
     /// If a front end failed.
     pub(crate) async fn until_signal(mut self, signals: &mut Signals) -> Result<Exit> {
-        let failed = tokio::select! {
-            () = signals.next() => None,
-            ended = self.front_ends.join_next() => ended,
+        let ended = tokio::select! {
+            () = signals.next() => Ok(()),
+            ended = self.ended() => ended,
         };
-        if failed.is_none() {
+        if ended.is_ok() {
             tracing::info!("shutting down; a second signal ends the process at once");
         }
         tokio::select! {
             () = self.shut_down() => {}
-            () = signals.next() => {
-                tracing::warn!("ended at once by a second signal");
-                process::exit(SECOND_SIGNAL_EXIT);
-            }
+            () = signals.next() => exit_at_once(),
         }
-        match failed {
-            None | Some(Ok(Ok(()))) => Ok(Exit::Done),
+        ended.map(|()| Exit::Done)
+    }
+
+    /// Waits until a front end ends by itself. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why it ended, if it failed.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        match self.front_ends.join_next().await {
+            None | Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(error))) => Err(error).context("a front end failed"),
             Some(Err(error)) => Err(error).context("a front end failed"),
         }
@@ -186,11 +207,29 @@ impl Running {
     }
 }
 
+/// Ends the process, as a second signal asks.
+pub(crate) fn exit_at_once() -> ! {
+    tracing::warn!("ended at once by a second signal");
+    process::exit(SECOND_SIGNAL_EXIT);
+}
+
 /// What the shell reports of a process that SIGINT ended.
 const SECOND_SIGNAL_EXIT: i32 = 130;
 
+/// An address as others are told of it.
+fn advertised(config: &Config, listening: SocketAddr) -> String {
+    match &config.advertise {
+        Some(host) => format!("{host}:{}", listening.port()),
+        // Whoever listens everywhere listens at the address for other nodes, too.
+        None if listening.ip().is_unspecified() => {
+            SocketAddr::new(config.peer.ip(), listening.port()).to_string()
+        }
+        None => listening.to_string(),
+    }
+}
+
 fn warn_if_remote(config: &Config) {
-    for address in [config.http, config.resp] {
+    for address in [config.http, config.resp, config.peer] {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,

@@ -25,7 +25,7 @@ pub enum Storage {
 pub struct Peering {
     /// Where it listens, `host:port`; port 0 takes any free one.
     pub listen: String,
-    /// Where the others reach it, if not where it listens.
+    /// The host under which the others reach it, if not that where it listens.
     pub advertise: Option<String>,
     /// Nodes of the cluster to join, `host:port`. With none, a new node founds a cluster.
     pub join: Vec<String>,

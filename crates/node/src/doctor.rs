@@ -128,7 +128,10 @@ impl Node {
         let finding = |rejected: breccia_transport::tcp::RejectedConnection| Finding {
             severity: Severity::Warning,
             subject: "node".into(),
-            message: format!("a connection at {} was refused: {}", rejected.address, rejected.rejection),
+            message: format!(
+                "a connection at {} was refused: {}",
+                rejected.address, rejected.rejection
+            ),
             advice: "see that each node has a data directory of its own, and that the addresses \
                      of nodes are those of one cluster"
                 .into(),
@@ -166,14 +169,19 @@ fn node_list_findings(overview: &ClusterOverview) -> Vec<Finding> {
         let count = overview.nodes.len();
         let (have, missing) = match count {
             1 => ("each row exists once".to_owned(), "two more nodes"),
-            2 => ("each row exists twice, and one node alone takes writes".to_owned(), "a third node"),
+            2 => (
+                "each row exists twice, and one node alone takes writes".to_owned(),
+                "a third node",
+            ),
             count => (format!("each row exists {count} times"), "more nodes"),
         };
         findings.push(Finding {
             severity: if count == 1 { Severity::Info } else { Severity::Warning },
             subject: "cluster".into(),
             message: format!("has {count} of {wanted} nodes for its replicas: {have}"),
-            advice: format!("start {missing} with --join; until then keep a copy of the data elsewhere"),
+            advice: format!(
+                "start {missing} with --join; until then keep a copy of the data elsewhere"
+            ),
         });
     }
     findings
@@ -188,7 +196,8 @@ fn shard_findings(overview: &ClusterOverview, shard: &ShardOverview) -> Vec<Find
     for replica in &shard.replicas {
         let node = replica.node;
         if let Some(reason) = &replica.trouble {
-            let severity = if shard.leader.is_some() { Severity::Warning } else { Severity::Critical };
+            let severity =
+                if shard.leader.is_some() { Severity::Warning } else { Severity::Critical };
             let (message, advice) = match shard.replicas.len() {
                 1 => (
                     format!("is out of service: {reason}"),

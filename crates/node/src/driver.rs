@@ -469,10 +469,12 @@ impl Look {
 
 impl MembersSeen {
     fn places(&self) -> Vec<ReplicaPlace> {
-        let place = |role| move |(replica, node): &(ReplicaId, NodeId)| ReplicaPlace {
-            replica: *replica,
-            node: *node,
-            role,
+        let place = |role| {
+            move |(replica, node): &(ReplicaId, NodeId)| ReplicaPlace {
+                replica: *replica,
+                node: *node,
+                role,
+            }
         };
         let voters = self.voters.iter().map(place(Role::Voter));
         voters.chain(self.learners.iter().map(place(Role::Learner))).collect()

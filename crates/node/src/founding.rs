@@ -12,8 +12,7 @@ use breccia_store::{Durability, Engine, ShardBatch, StoreError};
 use breccia_types::limits::{REPLICAS_DEFAULT, SHARDS_DEFAULT};
 use breccia_types::table::{FIRST_USER_TABLE_ID, REDIS_TABLE, REDIS_TABLE_ID};
 use breccia_types::{
-    ClusterId, Epoch, Member, NodeId, Partition, ReplicaId, ShardId, Table, TableId,
-    TableOptions,
+    ClusterId, Epoch, Member, NodeId, Partition, ReplicaId, ShardId, Table, TableId, TableOptions,
 };
 use serde::Deserialize;
 use thiserror::Error;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use breccia_replication::raft::{Leadership, ReadMode};
 use breccia_replication::{ApplyError, ProposeError, ReadError, ShardConsensus};
 use breccia_router::{Consistency, LocalError, LocalRole, LocalShards, ShardRead};
-use breccia_service::{Services, kv, meta, strings};
 use breccia_service::ReadError as ServiceError;
+use breccia_service::{Services, kv, meta, strings};
 use breccia_store::{Lookup, StoredRow, key, row};
 use breccia_types::kv::Row;
 use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
@@ -58,7 +58,8 @@ impl LocalShards for Local {
         };
         let proposal = found.group.propose(commands);
         let is_closing = self.health.is_closing();
-        async move { proposal.await.map_err(|error| not_proposed(shard, error, is_closing)) }.boxed()
+        async move { proposal.await.map_err(|error| not_proposed(shard, error, is_closing)) }
+            .boxed()
     }
 
     fn read(
@@ -87,9 +88,11 @@ impl Local {
     pub(crate) fn get(&self, shard: ShardId) -> Result<Shard, LocalError> {
         let absent = LocalError::NotLeader { leader: None };
         let found = self.shards.load().get(&shard).cloned().ok_or(absent)?;
-        found.data.health.check(shard).map_err(|error| LocalError::NotNow {
-            reason: error.to_string(),
-        })?;
+        found
+            .data
+            .health
+            .check(shard)
+            .map_err(|error| LocalError::NotNow { reason: error.to_string() })?;
         Ok(found)
     }
 
@@ -206,10 +209,7 @@ fn takes_no_space(command: &Command) -> bool {
 
 /// Whether a string command only takes rows away.
 pub(crate) const fn is_deletion(write: &StringWrite) -> bool {
-    matches!(
-        write,
-        StringWrite::Delete { .. } | StringWrite::GetDelete { .. } | StringWrite::Flush
-    )
+    matches!(write, StringWrite::Delete { .. } | StringWrite::GetDelete { .. } | StringWrite::Flush)
 }
 
 /// What the router may do after a proposal that has no outcomes.

@@ -147,9 +147,8 @@ impl Node {
             let is_heir = |peer: &&PeerStatus| {
                 peer.since_heard.is_some() && status.members.voters.contains_key(&peer.replica)
             };
-            let heir = status.peers.iter().filter(is_heir).min_by_key(|peer| {
-                (peer.lag, peer.since_heard)
-            });
+            let heir =
+                status.peers.iter().filter(is_heir).min_by_key(|peer| (peer.lag, peer.since_heard));
             if let (Leadership::Own, Some(heir)) = (shard.group.leadership(), heir)
                 && let Err(error) = shard.group.transfer_leader(heir.replica).await
             {
@@ -240,9 +239,12 @@ impl Node {
         };
         !self.0.health.is_closing()
             && self.0.health.read_only().is_none()
-            && self.0.shards.load().values().all(|shard| {
-                shard.data.health.quarantined().is_none() && is_led(shard)
-            })
+            && self
+                .0
+                .shards
+                .load()
+                .values()
+                .all(|shard| shard.data.health.quarantined().is_none() && is_led(shard))
     }
 
     /// The table that the Redis protocol reads and writes.

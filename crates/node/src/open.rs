@@ -94,7 +94,9 @@ pub enum OpenError {
     #[error(transparent)]
     Join(#[from] JoinError),
     /// The node joined, but heard nothing more.
-    #[error("joined cluster {cluster}, but did not hear from it within a minute; start the node again")]
+    #[error(
+        "joined cluster {cluster}, but did not hear from it within a minute; start the node again"
+    )]
     Silence {
         /// The cluster.
         cluster: breccia_types::ClusterId,
@@ -198,13 +200,11 @@ impl Opening {
         rules: Arc<RetentionRules>,
     ) -> Result<Self, OpenError> {
         let peering = config.peering.as_ref();
-        let peer = peering.map(|peering| {
-            peering.advertise.clone().unwrap_or_else(|| peering.listen.clone())
-        });
         let member = Member {
             node: databases.id,
             incarnation: databases.incarnation,
-            peer: peer.unwrap_or_default(),
+            // Known once it listens.
+            peer: String::new(),
             http: String::new(),
             resp: String::new(),
             zone: peering.map(|peering| peering.zone.clone()).unwrap_or_default(),
@@ -250,11 +250,16 @@ impl Opening {
             return Network { transport: Arc::new(Alone), tcp: None };
         }
         let begun = self.databases.directory.as_ref().and_then(|directory| directory.cluster);
+        let peering = self.config.peering.as_ref();
+        let host = peering.and_then(|peering| peering.advertise.clone());
+        let port =
+            peering.and_then(|peering| peering.listen.rsplit_once(':')).map(|(_, port)| port);
+        let address = host.zip(port.filter(|port| *port != "0"));
         let tcp = TcpTransport::new(TransportConfig {
             node: self.member.node,
             incarnation: self.member.incarnation,
             cluster: self.cluster.state().map(|state| state.id).or(begun),
-            address: self.member.peer.clone(),
+            address: address.map(|(host, port)| format!("{host}:{port}")).unwrap_or_default(),
             timing: Pace::default(),
         });
         Network { transport: Arc::new(tcp.clone()), tcp: Some(tcp) }
@@ -327,10 +332,8 @@ impl Opening {
             shards: Arc::clone(&shards),
             settling: tokio::sync::Mutex::default(),
         });
-        let tasks = Tasks {
-            stop: CancellationToken::new(),
-            running: parking_lot::Mutex::default(),
-        };
+        let tasks =
+            Tasks { stop: CancellationToken::new(), running: parking_lot::Mutex::default() };
         if let (Some(tcp), Some(peering)) = (&network.tcp, self.config.peering.clone()) {
             let methods = MethodTable::new()
                 .serve(Replicas::METHODS, Access::Members, raft)?
@@ -480,7 +483,11 @@ impl Node {
 
 /// Where others reach a node that listens.
 fn advertised(peering: &Peering, listener: &Listener) -> String {
-    peering.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string())
+    let listening = listener.local_addr();
+    match &peering.advertise {
+        Some(host) => format!("{host}:{}", listening.port()),
+        None => listening.to_string(),
+    }
 }
 
 fn take_clock(config: &mut NodeConfig) -> Box<dyn breccia_types::time::Clock> {

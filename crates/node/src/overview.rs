@@ -120,7 +120,10 @@ impl Node {
                 slot_last: *slots.end(),
                 leader: leader.map(|(node, _)| *node),
                 replicas: replicas.collect(),
-                status: leader.map(|(_, status)| *status).or(found.values().next().copied()).cloned(),
+                status: leader
+                    .map(|(_, status)| *status)
+                    .or(found.values().next().copied())
+                    .cloned(),
             }
         });
         Ok(ClusterOverview {

@@ -41,7 +41,8 @@ impl Node {
     /// [`RequestError::ShardUnavailable`] if one shard cannot be read.
     pub async fn count(&self, table: &Table) -> Result<u64, RequestError> {
         let shards = self.all_shards().into_iter();
-        let counts: Vec<_> = shards.map(|shard| self.clone().count_shard(table.view(), shard)).collect();
+        let counts: Vec<_> =
+            shards.map(|shard| self.clone().count_shard(table.view(), shard)).collect();
         scatter().fold(counts, 0, |whole: u64, part: u64| whole.saturating_add(part)).await
     }
 

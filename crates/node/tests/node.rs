@@ -331,7 +331,13 @@ async fn a_node_that_acknowledges_early_still_syncs_in_time() {
         assert!(std::time::Instant::now() < deadline, "never synced");
         tokio::task::yield_now().await;
     }
-    assert!(node.doctor().await.expect("findings").iter().any(|finding| finding.message.contains("before fsync")));
+    assert!(
+        node.doctor()
+            .await
+            .expect("findings")
+            .iter()
+            .any(|finding| finding.message.contains("before fsync"))
+    );
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub(crate) fn breccia(folder: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // Nodes of tests that run together must not listen at the same address.
+    command.env("BRECCIA_PEER", "127.0.0.1:0");
     command
 }
 

@@ -66,7 +66,8 @@ impl Placement {
         let present = self.replicas(shard);
         let member =
             |place: &ReplicaPlace| members.iter().find(|member| member.replica == place.replica);
-        let is_kept = |place: &&ReplicaPlace| member(place).is_some() || place.role == Role::Learner;
+        let is_kept =
+            |place: &&ReplicaPlace| member(place).is_some() || place.role == Role::Learner;
         let kept = present.iter().filter(is_kept);
         let mut replicas: Vec<_> =
             kept.map(|place| member(place).copied().unwrap_or(*place)).collect();

@@ -1,6 +1,5 @@
 //! What every handler has at hand.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use breccia_node::{Node, NodeStatus};
@@ -14,7 +13,6 @@ use super::metrics::Metrics;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) node: Node,
-    pub(crate) address: SocketAddr,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Arc<Admission>,
     /// Cancelled when the server ends: what would stream for ever ends then.

@@ -61,7 +61,6 @@ impl Server {
         let metrics = Metrics::new(&node, connections, config.collectors);
         let app = App {
             node,
-            address,
             metrics: Arc::new(metrics),
             admission: Arc::default(),
             closing: CancellationToken::new(),

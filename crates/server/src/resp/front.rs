@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use breccia_node::Node;
-use breccia_types::{Slot, Table};
 use breccia_types::limits::RESP_CURSORS_MAX;
+use breccia_types::{Slot, Table};
 use tokio::sync::Semaphore;
 
 use super::clients::Clients;

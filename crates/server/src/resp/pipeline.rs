@@ -22,7 +22,9 @@ use super::command::{Command, Decoded, Read, ReadFrom, ReplyMode, Session};
 use super::decode::slots;
 use super::error::ReplyError;
 use super::front::Front;
-use super::limits::{REPLY_BYTES_HELD_MAX, STALENESS_MAX, VALUES_READ_TOGETHER_MAX, WRITE_BYTES_GATHERED_MAX};
+use super::limits::{
+    REPLY_BYTES_HELD_MAX, STALENESS_MAX, VALUES_READ_TOGETHER_MAX, WRITE_BYTES_GATHERED_MAX,
+};
 use super::parser::{Batch, ProtocolError};
 use super::replies::Replies;
 use super::socket::Socket;
@@ -300,7 +302,8 @@ impl Pipeline {
         match values {
             Some(keys) => self.values(keys, socket).await,
             None => {
-                let result = read::answer(&self.front, &self.reader, read, self.replies.place()).await;
+                let result =
+                    read::answer(&self.front, &self.reader, read, self.replies.place()).await;
                 self.placed(result);
                 Ok(())
             }

@@ -53,7 +53,8 @@ pub fn scan_range(scan: &Scan) -> ScanRange {
 
 fn page(table: &TableReader<'_>, scan: &Scan, bytes_max: u32) -> Result<Page, StoreError> {
     let limit = page_rows(scan.limit);
-    let bytes_max = usize::try_from(bytes_max).map_or(PAGE_BYTES_MAX, |max| max.min(PAGE_BYTES_MAX));
+    let bytes_max =
+        usize::try_from(bytes_max).map_or(PAGE_BYTES_MAX, |max| max.min(PAGE_BYTES_MAX));
     let mut page = Page::default();
     let mut bytes = 0;
     let mut rows = table.rows(&scan_range(scan));

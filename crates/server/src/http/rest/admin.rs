@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use breccia_node::status::MemoryStatus;
 use breccia_node::{
-    Finding, NodeMetrics, NodeStatus, ReplicaOverview, Severity, ShardOverview, ShardRole, ShardStatus,
+    Finding, NodeMetrics, NodeStatus, ReplicaOverview, Severity, ShardOverview, ShardRole,
+    ShardStatus,
 };
 use breccia_types::{NodeId, ShardId};
 use serde::Serialize;

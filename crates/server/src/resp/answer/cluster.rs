@@ -126,7 +126,8 @@ impl SlotMap {
             let Endpoint { ip, port, bus_port } = endpoint;
             let flags = if *node == self.own { "myself,master" } else { "master" };
             let led = self.ranges().filter(|range| range.nodes.first() == Some(node));
-            let slots: String = led.map(|range| format!(" {}-{}", range.first, range.last)).collect();
+            let slots: String =
+                led.map(|range| format!(" {}-{}", range.first, range.last)).collect();
             format!("{id} {ip}:{port}@{bus_port} {flags} - 0 0 {epoch} connected{slots}\n")
         };
         self.nodes.iter().map(line).collect()

@@ -113,7 +113,12 @@ async fn distinct(front: &Front, node: &Node, keys: &[Bytes]) -> Result<u64, Rep
     Ok(sketch::count(union.as_deref().as_slice())?)
 }
 
-async fn common_subsequence(front: &Front, node: &Node, first: &[u8], second: &[u8]) -> Result<Lcs, ReplyError> {
+async fn common_subsequence(
+    front: &Front,
+    node: &Node,
+    first: &[u8],
+    second: &[u8],
+) -> Result<Lcs, ReplyError> {
     let value = |row: Option<Row>| row.map(|row| row.value).unwrap_or_default();
     let first = value(get(front, node, first).await?);
     let second = value(get(front, node, second).await?);

@@ -4,7 +4,7 @@ use breccia_types::NodeClock;
 use bytes::Bytes;
 
 use super::super::arguments::Arguments;
-use super::super::command::{Command, Decoded, Fixed, Session, ReadFrom};
+use super::super::command::{Command, Decoded, Fixed, ReadFrom, Session};
 use super::super::encoder::Protocol;
 use super::super::error::{ReplyError, shown};
 use super::client::checked_name;
