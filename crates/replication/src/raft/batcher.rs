@@ -21,8 +21,8 @@ use super::codec;
 use super::instance::Instance;
 use super::shared::{Shared, hint_of};
 use super::types::GroupConfig;
+use super::waiting::{Expecting, answer, join};
 use crate::consensus::{LeaderHint, ProposeError};
-use crate::queue::{Expecting, answer, join};
 
 /// Entries of a shard that may be on their way at the same time. With one, the log idles while
 /// an entry is applied; more than two only make smaller entries of the same commands.

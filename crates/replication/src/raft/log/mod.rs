@@ -21,7 +21,7 @@ use breccia_store::{LogStore, ScanLimits};
 use breccia_types::{ReplicaId, ShardId};
 use parking_lot::Mutex;
 
-use crate::local::FsyncPolicy;
+use crate::fsync::FsyncPolicy;
 use group::state::GroupState;
 use queue::Queue;
 use tail::TailBudget;

@@ -10,7 +10,7 @@ use breccia_store::{Durability, LogStore, StoreError};
 
 use super::error::LogError;
 use super::queue::{Batch, Operation, Promise, Queue, Taken};
-use crate::local::FsyncPolicy;
+use crate::fsync::FsyncPolicy;
 
 /// How long a committed position waits for its group's next operation at most.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
