@@ -20,6 +20,11 @@ use crate::maintenance::Maintenance;
 use crate::replica::ShardData;
 
 /// A node. Cheap to clone: all clones are the same node.
+///
+/// To be ended with [`Node::shutdown`]. When the last clone is dropped without it, the node's
+/// tasks end in the background, as long as the runtime is there, and let go of the data
+/// directory shortly after; what was acknowledged is there all the same, and what was not may
+/// or may not be.
 #[derive(Clone)]
 pub struct Node(pub(crate) Arc<Inner>);
 

@@ -13,7 +13,7 @@ use rocksdb::{
 use super::{LogOp, LogRow, LogStore, ScanLimits};
 use crate::engine::{Bounds, Durability, Usage};
 use crate::error::StoreError;
-use crate::rocks::{Database, in_use};
+use crate::rocks::{Database, check_logs, in_use};
 
 const MEBIBYTE: usize = 1 << 20;
 const FAMILY: &str = "log";
@@ -62,11 +62,11 @@ impl RocksLog {
             ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
             ColumnFamilyDescriptor::new(FAMILY, family_options(options)),
         ];
-        let database = Database::open_cf_descriptors(&database_options(options), path, families)
-            .map_err(|error| {
-                in_use(&error, path).unwrap_or_else(|| log_error(&error, "open the log"))
-            })?;
-        Ok(Self { database })
+        let opened = Database::open_cf_descriptors(&database_options(options), path, families);
+        match opened {
+            Ok(database) => Ok(Self { database }),
+            Err(error) => Err(open_error(&error, path)),
+        }
     }
 
     fn family(&self) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
@@ -227,6 +227,20 @@ fn family_options(chosen: &RocksLogOptions) -> Options {
     // What reaches a file is purged soon; and its size is what the log says it takes.
     options.set_compression_type(DBCompressionType::None);
     options
+}
+
+/// Says where the write-ahead files are damaged, if they are what RocksDB refuses.
+fn open_error(error: &rocksdb::Error, path: &Path) -> StoreError {
+    if let Some(in_use) = in_use(error, path) {
+        return in_use;
+    }
+    match log_error(error, "open the log") {
+        StoreError::CorruptLog { detail } => match check_logs(path) {
+            Err(error @ StoreError::CorruptLog { .. }) => error,
+            _ => StoreError::CorruptLog { detail },
+        },
+        other => other,
+    }
 }
 
 fn log_error(error: &rocksdb::Error, operation: &'static str) -> StoreError {
