@@ -13,4 +13,4 @@ pub use consensus::{
     ShardConsensus,
 };
 pub use fsync::FsyncPolicy;
-pub use raft::log::{SharedLog, SharedLogCounters, SharedLogOptions};
+pub use raft::log::{LogEvent, SharedLog, SharedLogCounters, SharedLogOptions};

@@ -271,7 +271,7 @@ impl Drop for RocksEngine {
 
 /// Refuses a folder that should hold a database and does not, or holds parts of one. RocksDB
 /// would make a new database there, and remove the files of the old one.
-fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
+pub(crate) fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
     if RocksEngine::exists(path) {
         return Ok(());
     }
