@@ -1,11 +1,14 @@
 //! A node's data directory: its format, and who the node is.
 //!
 //! ```text
-//! <data>/node.json   {"format":1,"node_id":<u64>,"initialised":<bool>}
+//! <data>/node.json   {"format":2,"node_id":<u64>,"initialised":<bool>}
 //! <data>/db/         the shards' RocksDB database
 //! <data>/log/        the log's RocksDB database
 //! <data>/snapshots/  snapshots on their way to and from other nodes
 //! ```
+//!
+//! A directory of format 1 has no log: its rows are all in the shards' database. It becomes one
+//! of format 2 when its first log is there, and versions that know no log refuse it then.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,8 +18,10 @@ use breccia_types::NodeId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The format of data directories that this version writes and reads.
-const FORMAT: u32 = 1;
+/// The format of data directories that this version writes.
+const FORMAT: u32 = 2;
+/// The format of directories without a log, which this version reads.
+const FORMAT_WITHOUT_LOG: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
 const DATABASE_DIRECTORY: &str = "db";
 const LOG_DIRECTORY: &str = "log";
@@ -31,6 +36,8 @@ pub(crate) struct Directory {
     pub(crate) snapshots: PathBuf,
     /// Whether the database was opened before, and so must be there.
     pub(crate) is_initialised: bool,
+    /// Whether the log was opened before, and so must be there.
+    pub(crate) has_log: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -47,7 +54,7 @@ pub enum DirectoryError {
     },
     /// It was written by a version that this one does not read.
     #[error(
-        "{path} has format {found}, and this version of breccia reads format {FORMAT}; use the version that wrote it, or choose another data directory"
+        "{path} has format {found}, and this version of breccia reads formats up to {FORMAT}; use the version that wrote it, or choose another data directory"
     )]
     Format {
         /// The directory.
@@ -112,12 +119,13 @@ impl Directory {
             log: path.join(LOG_DIRECTORY),
             snapshots: path.join(SNAPSHOTS_DIRECTORY),
             is_initialised: identity.initialised,
+            has_log: identity.initialised && identity.format != FORMAT_WITHOUT_LOG,
         })
     }
 
-    /// Notes that the database is complete: from now on it must be there.
+    /// Notes that the database and the log are complete: from now on they must be there.
     pub(crate) fn set_initialised(&self, path: &Path) -> Result<(), DirectoryError> {
-        if self.is_initialised {
+        if self.has_log {
             return Ok(());
         }
         let file = path.join(IDENTITY_FILE);
@@ -131,7 +139,7 @@ fn read_identity(path: &Path, file: &Path, bytes: &[u8]) -> Result<Identity, Dir
     let identity: Identity = serde_json::from_slice(bytes).map_err(|error| {
         DirectoryError::Damaged { path: file.to_owned(), reason: error.to_string() }
     })?;
-    if identity.format != FORMAT {
+    if identity.format != FORMAT && identity.format != FORMAT_WITHOUT_LOG {
         return Err(DirectoryError::Format { path: path.to_owned(), found: identity.format });
     }
     Ok(identity)

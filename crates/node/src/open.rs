@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use breccia_replication::raft::{
     OpenError as ReplicaError, Replicas, ReplicasConfig, Role, Timing, TrafficLimits,
 };
-use breccia_replication::{SharedLog, SharedLogOptions};
+use breccia_replication::{LogEvent, SharedLog, SharedLogOptions};
 use breccia_ring::{Placement, PlacementError};
 use breccia_service::kv::KvService;
 use breccia_service::machine::read_applied;
@@ -138,8 +138,13 @@ impl Node {
             tail_bytes_max: (config.memory_bytes / 20).clamp(4 << 20, 64 << 20),
         };
         let failing = Arc::clone(&health);
-        let log = SharedLog::open(log, &options, move |error| {
-            failing.fail(format!("{error}; restart the node when the cause is mended"));
+        let log = SharedLog::open(log, &options, move |event| match event {
+            LogEvent::NoRoom { reason } => failing.set_read_only(reason.to_owned()),
+            LogEvent::Failed { error } => {
+                failing.fail(format!("{error}; restart the node when the cause is mended"));
+            }
+            // Maintenance takes writes again when the data has room, too.
+            _ => {}
         });
         let log = Arc::new(log.map_err(OpenError::Thread)?);
         let replicas = Replicas::new(
@@ -169,6 +174,7 @@ impl Node {
             data_dir: data_dir.clone(),
             disk_reserve_bytes: config.disk_reserve_bytes,
             engine: Arc::clone(&engine),
+            log: Arc::clone(&log),
             shards: Arc::clone(&shards),
             health: Arc::clone(&health),
             clock: Arc::clone(&clock),
@@ -242,12 +248,14 @@ fn open_databases(
                     false => IfMissing::Create,
                 },
             };
-            let engine = RocksEngine::open(&directory.database, &options, rules)?;
             let log_options = RocksLogOptions {
+                new: if directory.has_log { IfMissing::Refuse } else { IfMissing::Create },
                 write_buffer_bytes: (memory_bytes / 40).clamp(4 << 20, 64 << 20),
                 ..RocksLogOptions::default()
             };
+            // The log first: on a full disk it gives up its reserve, and the data needs some.
             let log = RocksLog::open(&directory.log, &log_options)?;
+            let engine = RocksEngine::open(&directory.database, &options, rules)?;
             Ok(Databases {
                 id: directory.node,
                 engine: Arc::new(engine),

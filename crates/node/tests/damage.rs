@@ -70,6 +70,40 @@ async fn what_was_acknowledged_outlives_a_kill_although_no_row_was_in_a_file() {
     node.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_node_whose_log_is_gone_or_incomplete_is_refused_and_its_files_are_left_alone() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    write_rows(&node).await;
+    let killed = killed(data.path());
+    node.shutdown().await;
+    let (log, aside) = (killed.path().join("log"), killed.path().join("aside"));
+    let refusal = || async {
+        let error = Node::open(config(killed.path())).await.err().expect("rows would be lost");
+        assert!(matches!(error, OpenError::Store(StoreError::Missing { .. })), "{error}");
+        error.to_string()
+    };
+
+    std::fs::rename(&log, &aside).expect("moves the log away");
+    let error = refusal().await;
+    assert!(error.contains(&format!("no database in {}", log.display())), "{error}");
+    std::fs::create_dir_all(&log).expect("as a mount point without its disk");
+    refusal().await;
+    std::fs::remove_dir_all(&log).expect("removes");
+    std::fs::rename(&aside, &log).expect("moves it back");
+
+    let current = std::fs::read(log.join("CURRENT")).expect("reads");
+    std::fs::remove_file(log.join("CURRENT")).expect("removes");
+    let error = refusal().await;
+    assert!(error.contains("CURRENT is not"), "{error}");
+    std::fs::write(log.join("CURRENT"), current).expect("restores");
+
+    let node = Node::open(config(killed.path())).await.expect("opens with its log");
+    let table = node.table("t").expect("the table");
+    assert_eq!(node.count(&table).await, Ok(u64::from(ROWS)));
+    node.shutdown().await;
+}
+
 /// What a kill leaves of an idle node: a copy of its files. Its locks go with the process.
 fn killed(data: &Path) -> TempDir {
     let left = tempfile::tempdir().expect("a directory");

@@ -16,7 +16,7 @@ const FILE: &str = "RESERVE";
 pub(super) const RESERVE_BYTES: u64 = 4 << 20;
 const CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
-/// The file, and whether it is there.
+/// The file, and whether it is there and whole.
 pub(super) struct Reserve {
     path: PathBuf,
     is_held: AtomicBool,
@@ -29,8 +29,7 @@ impl Reserve {
         let path = folder.join(FILE);
         let is_whole = fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES);
         let reserve = Self { path, is_held: AtomicBool::new(is_whole) };
-        let disk = rustix::fs::statvfs(folder)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES {
+        if free_bytes(folder)? < RESERVE_BYTES {
             reserve.give_up()?;
         }
         Ok(reserve)
@@ -55,16 +54,18 @@ impl Reserve {
             return Ok(());
         }
         let taken = self.fill();
-        if taken.is_err() {
-            // What it took so far is worth more to others.
-            let _ = fs::remove_file(&self.path);
-        }
         taken.map_err(|error| StoreError::from_io(&error, "reserve room for the log"))?;
         self.is_held.store(true, Ordering::Release);
         Ok(())
     }
 
     fn fill(&self) -> io::Result<()> {
+        // As much again must be left, or what was given up would be taken back at once.
+        let free = free_bytes(self.path.parent().unwrap_or(&self.path))?;
+        if free < 2 * RESERVE_BYTES {
+            let detail = format!("{free} bytes are left");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, detail));
+        }
         let mut file = File::create(&self.path)?;
         let mut left = RESERVE_BYTES;
         while left > 0 {
@@ -73,6 +74,11 @@ impl Reserve {
         }
         file.sync_all()
     }
+}
+
+fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(test)]
