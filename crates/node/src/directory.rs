@@ -8,8 +8,9 @@
 //! <data>/snapshots/  snapshots on their way to and from other nodes
 //! ```
 //!
-//! Format 1 had no log of its own beside the database, no incarnation and no cluster. It is
-//! read and becomes format 2, which versions that know only format 1 refuse.
+//! Format 1 had no log, no incarnation and no cluster: its rows are all in the shards' database.
+//! It is read, and becomes format 2 when its log is there; versions that know only format 1
+//! refuse it then.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -42,6 +43,8 @@ pub(crate) struct Directory {
     pub(crate) snapshots: PathBuf,
     /// Whether the database was opened before, and so must be there.
     pub(crate) is_initialised: bool,
+    /// Whether the log was opened before, and so must be there.
+    pub(crate) has_log: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -142,6 +145,7 @@ impl Directory {
             log: path.join(LOG_DIRECTORY),
             snapshots: path.join(SNAPSHOTS_DIRECTORY),
             is_initialised: identity.initialised,
+            has_log: identity.initialised && identity.format == FORMAT,
         })
     }
 
@@ -158,12 +162,13 @@ impl Directory {
         self.write()
     }
 
-    /// Notes that the databases are complete: from now on they must be there.
+    /// Notes that the database and the log are complete: from now on they must be there.
     pub(crate) fn set_initialised(&mut self) -> Result<(), DirectoryError> {
-        if self.is_initialised {
+        if self.has_log {
             return Ok(());
         }
         self.is_initialised = true;
+        self.has_log = true;
         self.write()
     }
 

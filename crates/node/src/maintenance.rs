@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use breccia_replication::ShardConsensus;
+use breccia_replication::{ShardConsensus, SharedLog};
 use breccia_store::Engine;
 use breccia_types::{NodeClock, ShardId};
 use parking_lot::{Condvar, Mutex};
@@ -26,6 +26,7 @@ pub(crate) struct Watch {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) log: Arc<SharedLog>,
     pub(crate) shards: Arc<ArcSwap<BTreeMap<ShardId, Shard>>>,
     pub(crate) health: Arc<NodeHealth>,
     pub(crate) clock: Arc<NodeClock>,
@@ -125,9 +126,15 @@ impl Watch {
                 path.display(),
                 self.disk_reserve_bytes
             ));
-        } else if self.health.waits_for_room() {
+        } else if self.health.waits_for_room() && self.log.no_room().is_none() {
             match self.engine.recover() {
-                Ok(()) => self.health.clear_read_only(),
+                Ok(()) => {
+                    self.health.clear_read_only();
+                    // It may have met a full disk meanwhile.
+                    if let Some(reason) = self.log.no_room() {
+                        self.health.set_read_only(reason);
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "still read-only"),
             }
         }

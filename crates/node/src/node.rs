@@ -31,11 +31,13 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// How long replies of a node that ends may take to leave.
 const TRANSPORT_GRACE: Duration = Duration::from_secs(2);
 
-/// A node. Cheap to clone: all clones are the same node. It should be ended by
-/// [`Node::shutdown`]; one that is merely dropped ends in the background.
+/// A node. Cheap to clone: all clones are the same node. Reads through it see everything that
+/// was acknowledged before they started, unless it came from [`Node::reading`].
 ///
-/// Reads through it see everything that was acknowledged before they started, unless it came
-/// from [`Node::reading`].
+/// To be ended with [`Node::shutdown`]. When the last clone is dropped without it, the node's
+/// tasks end in the background, as long as the runtime is there, and let go of the data
+/// directory shortly after; what was acknowledged is there all the same, and what was not may
+/// or may not be.
 #[derive(Clone)]
 pub struct Node(pub(crate) Arc<Inner>, pub(crate) Consistency);
 

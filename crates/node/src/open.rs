@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use breccia_replication::raft::{
     Leadership, OpenError as ReplicaError, Replicas, ReplicasConfig, Timing, TrafficLimits,
 };
-use breccia_replication::{SharedLog, SharedLogOptions};
+use breccia_replication::{LogEvent, SharedLog, SharedLogOptions};
 use breccia_ring::{Placement, PlacementError};
 use breccia_router::{Consistency, METHOD as FORWARDED, Router};
 use breccia_service::kv::KvService;
@@ -375,6 +375,7 @@ impl Opening {
             data_dir: data_dir.clone(),
             disk_reserve_bytes: self.config.disk_reserve_bytes,
             engine: Arc::clone(&engine),
+            log: Arc::clone(&log),
             shards: Arc::clone(&shards),
             health: Arc::clone(&health),
             clock: Arc::clone(&clock),
@@ -422,8 +423,15 @@ impl Opening {
             tail_bytes_max: (self.config.memory_bytes / 20).clamp(4 << 20, 64 << 20),
         };
         let failing = Arc::clone(health);
-        let log = SharedLog::open(Arc::clone(&self.databases.log), &options, move |error| {
-            failing.fail(format!("{error}; restart the node when the cause is mended"));
+        let log = SharedLog::open(Arc::clone(&self.databases.log), &options, move |event| {
+            match event {
+                LogEvent::NoRoom { reason } => failing.set_read_only(reason.to_owned()),
+                LogEvent::Failed { error } => {
+                    failing.fail(format!("{error}; restart the node when the cause is mended"));
+                }
+                // Maintenance takes writes again when the data has room, too.
+                _ => {}
+            }
         });
         log.map_err(OpenError::Thread)
     }
@@ -523,12 +531,14 @@ fn open_databases(
                     false => IfMissing::Create,
                 },
             };
-            let engine = RocksEngine::open(&directory.database, &options, rules)?;
             let log_options = RocksLogOptions {
+                new: if directory.has_log { IfMissing::Refuse } else { IfMissing::Create },
                 write_buffer_bytes: (memory_bytes / 40).clamp(4 << 20, 64 << 20),
                 ..RocksLogOptions::default()
             };
+            // The log first: on a full disk it gives up its reserve, and the data needs some.
             let log = RocksLog::open(&directory.log, &log_options)?;
+            let engine = RocksEngine::open(&directory.database, &options, rules)?;
             directory.begin_run()?;
             Ok(Databases {
                 id: directory.node,

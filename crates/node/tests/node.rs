@@ -293,16 +293,7 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
     node.shutdown().await;
     drop(node);
-    let db = data.path().join("db");
-    let file = std::fs::read_dir(&db)
-        .expect("the database")
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "sst"))
-        .expect("a file");
-    let mut bytes = std::fs::read(&file).expect("reads");
-    let middle = bytes.len() / 3;
-    bytes[..middle].iter_mut().for_each(|byte| *byte ^= 0x5a);
-    std::fs::write(&file, bytes).expect("writes");
+    damage_file_of(data.path(), "s2.g1");
 
     let node = Node::open(config(data.path())).await.expect("opens in spite of it");
     let mut served = 0;
@@ -318,6 +309,60 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     assert!(served > names.len() / 2, "{served} served");
     assert!(node.count(node.redis_table()).await.is_err(), "never silently incomplete");
     assert!(!node.is_ready());
+    assert!(node.doctor().iter().any(|finding| finding.subject == "s2"), "{:?}", node.doctor());
+    let replies = node.write_strings(names.iter().map(|name| set(name, "w")).collect()).await;
+    let refused = replies.iter().filter(|reply| reply.is_err()).count();
+    assert_eq!(served + refused, names.len(), "what is read is written, too: {replies:?}");
+    let shutting_down = tokio::time::timeout(Duration::from_secs(30), node.shutdown()).await;
+    shutting_down.expect("a damaged shard does not hold up the end");
+    drop(node);
+
+    let node = Node::open(config(data.path())).await.expect("opens once more");
+    let kept = futures::future::join_all(names.iter().map(|name| {
+        let node = &node;
+        async move { node.get(node.redis_table(), name.as_bytes()).await.ok().flatten() }
+    }));
+    let kept = kept.await.into_iter().flatten().filter(|row| row.value == "w").count();
+    assert_eq!(kept, served);
+    node.shutdown().await;
+}
+
+/// Damages the first third of a file that holds a shard's generation, named as its column family.
+fn damage_file_of(data: &Path, family: &str) {
+    let files = std::fs::read_dir(data.join("db")).expect("the database");
+    let mut files = files.map(|entry| entry.expect("an entry").path()).filter_map(|path| {
+        let is_data = path.extension().is_some_and(|extension| extension == "sst");
+        let bytes = is_data.then(|| std::fs::read(&path).expect("reads"))?;
+        let is_its = bytes.windows(family.len()).any(|window| window == family.as_bytes());
+        is_its.then_some((path, bytes))
+    });
+    let (file, mut bytes) = files.next().expect("a file of the shard");
+    let third = bytes.len() / 3;
+    bytes[..third].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(file, bytes).expect("writes");
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_ends_its_tasks_and_lets_go_of_its_directory() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    let replies = node.write_strings(vec![set("k", "v")]).await;
+    assert!(replies[0].is_ok(), "{replies:?}");
+    drop(node);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let node = loop {
+        match Node::open(config(data.path())).await {
+            Ok(node) => break node,
+            Err(OpenError::Store(StoreError::InUse { .. })) => {
+                assert!(std::time::Instant::now() < deadline, "the directory stays in use");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let row = node.get(node.redis_table(), b"k").await.expect("reads");
+    assert_eq!(row.expect("what was acknowledged is there").value, "v");
+    node.shutdown().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use breccia_types::{Command, Entry, LogIndex, NodeId, Outcome, ReplicaId, ShardId};
+use breccia_types::{Command, NodeId, Outcome, ReplicaId};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -21,34 +21,6 @@ pub trait ShardConsensus: Send + Sync {
 
     /// How the shard stands.
     fn status(&self) -> ConsensusStatus;
-}
-
-/// What agrees on entries, and then has them applied.
-///
-/// The second half of the facade: the log calls it, the node implements it.
-pub trait StateMachine: Send + 'static {
-    /// Applies entries, at most one of each shard, and makes them visible together. The
-    /// position after which each entry comes is what [`StateMachine::applied`] says. One
-    /// result per entry, in order.
-    fn apply(&mut self, entries: Vec<ShardEntry>) -> Vec<Result<Vec<Outcome>, ApplyError>>;
-
-    /// The last index applied to a shard.
-    fn applied(&self, shard: ShardId) -> LogIndex;
-
-    /// Makes what was applied survive a loss of power, where `apply` does not by itself.
-    ///
-    /// # Errors
-    /// [`ApplyError`]; what was applied may be lost.
-    fn sync(&mut self) -> Result<(), ApplyError>;
-}
-
-/// An entry and the shard whose log it is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardEntry {
-    /// The shard.
-    pub shard: ShardId,
-    /// The entry.
-    pub entry: Entry,
 }
 
 /// Why an entry was not applied.

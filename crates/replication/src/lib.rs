@@ -1,19 +1,16 @@
 //! The log of each shard behind one facade, [`ShardConsensus`].
 //!
 //! Whoever proposes a command never sees how many replicas agree on it. The one
-//! implementation today is [`local`]: a shard's log is the write-ahead log of the node's own
-//! database, and one fsync serves everything that waits.
+//! implementation is [`raft`]: each shard is a group of its own, and all groups of a node share
+//! one log, so that one fsync serves everything that waits.
 
 pub mod consensus;
-
-pub mod local;
+pub mod fsync;
 pub mod raft;
-
-mod queue;
 
 pub use consensus::{
     ApplyError, ConsensusStatus, LeaderHint, Proposal, ProposeError, ReadBarrier, ReadError,
-    ShardConsensus, ShardEntry, StateMachine,
+    ShardConsensus,
 };
-pub use local::{FsyncPolicy, LocalLog, LocalShard, LogCounters};
-pub use raft::log::{GroupKey, LogError, SharedLog, SharedLogCounters, SharedLogOptions};
+pub use fsync::FsyncPolicy;
+pub use raft::log::{GroupKey, LogError, LogEvent, SharedLog, SharedLogCounters, SharedLogOptions};

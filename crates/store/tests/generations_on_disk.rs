@@ -64,6 +64,32 @@ fn old_state() -> TempDir {
     directory
 }
 
+#[test]
+fn a_flush_that_cannot_be_done_ends_with_an_error_even_with_lenient_checks() {
+    for is_lenient in [false, true] {
+        let (directory, aside) = (old_state(), tempfile::tempdir().expect("a directory"));
+        if is_lenient {
+            fs::write(directory.path().join("DAMAGED"), "for this test").expect("writes");
+        }
+        let engine = open(directory.path());
+        let mut batch = breccia_store::ShardBatch::default();
+        batch.put(raw("k"), stored("volatile"));
+        engine.write(&[(SHARD, batch)], Durability::Volatile).expect("writes");
+        let moved = aside.path().join("moved");
+        fs::rename(directory.path(), &moved).expect("moves the database away");
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let flushed = engine.open_shard(SHARD).expect("a shard").flush();
+            drop(engine);
+            done.send(flushed).expect("somebody waits");
+        });
+        let flushed = ended.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        assert!(flushed.is_err(), "lenient: {is_lenient}");
+        let engine = open(&moved);
+        assert_eq!(value_of_k(&engine).as_deref(), Some("old"));
+    }
+}
+
 fn value_of_k(engine: &RocksEngine) -> Option<String> {
     let shard = engine.open_shard(SHARD).expect("a shard");
     shard.get(&raw("k")).expect("reads").map(text)

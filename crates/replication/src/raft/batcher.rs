@@ -4,6 +4,9 @@
 //! more of them share an entry and a flush. A leader stamps entries only after it has applied
 //! an entry of its own term: then its clock is past every stamp of its predecessors, and
 //! stamps grow along the log.
+//!
+//! While entries wait for room on the disk, proposals are refused. Those that were in an entry
+//! by then hear that their outcome is unknown: the entry is written when there is room again.
 
 use std::sync::Arc;
 
@@ -14,15 +17,15 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::codec;
 use super::instance::Instance;
 use super::shared::{Shared, hint_of};
 use super::types::GroupConfig;
-use crate::consensus::{LeaderHint, ProposeError};
-use crate::queue::{Expecting, answer, join};
+use super::waiting::{Expecting, answer, join};
+use crate::consensus::{ApplyError, LeaderHint, ProposeError};
 
 /// Entries of a shard that may be on their way at the same time. With one, the log idles while
 /// an entry is applied; more than two only make smaller entries of the same commands.
@@ -30,18 +33,20 @@ const ENTRIES_IN_FLIGHT_MAX: usize = 2;
 
 type Leadership = CommittedLeaderIdOf<GroupConfig>;
 type WriteResult = ClientWriteResult<GroupConfig>;
-/// What became of an entry, `None` if the replica stopped, and who expects to hear.
+/// What became of an entry, `None` if that is unknown, and who expects to hear.
 type Written = (Option<WriteResult>, Vec<Expecting>);
 
 /// Proposes a shard's entries, until its queue is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    Batcher { shared, leadership: None }.run().await;
+    Batcher { shared, leadership: None, given_up: watch::Sender::new(0) }.run().await;
 }
 
 struct Batcher {
     shared: Arc<Shared>,
     /// The leadership under which this replica may stamp entries, as far as is known.
     leadership: Option<Leadership>,
+    /// Counts how often the entries on their way were given up.
+    given_up: watch::Sender<u64>,
 }
 
 impl Batcher {
@@ -66,12 +71,17 @@ impl Batcher {
                         since = Instant::now();
                     }
                     if let Some((reply, expecting)) = self.propose().await {
-                        in_flight.push(async move { (reply.await.ok(), expecting) });
+                        in_flight.push(until(self.given_up.subscribe(), reply, expecting));
                     }
                 }
                 _ = tick.tick() => {
-                    // What waits behind entries that no majority takes hears so.
-                    if !has_room && since.elapsed() > self.shared.timing.reply_timeout() {
+                    if since.elapsed() <= self.shared.timing.reply_timeout() {
+                        continue;
+                    }
+                    if self.shared.no_room().is_some() {
+                        self.given_up.send_modify(|times| *times += 1);
+                    } else if !has_room {
+                        // What waits behind entries that no majority takes hears so.
                         self.shared.queue.refuse_all(&ProposeError::NoQuorum);
                     }
                 }
@@ -106,6 +116,9 @@ impl Batcher {
 
     /// The replica, and the leadership under which it may stamp entries now.
     async fn lead(&mut self) -> Result<(Arc<Instance>, Leadership), ProposeError> {
+        if let Some(reason) = self.shared.no_room() {
+            return Err(ProposeError::Apply(ApplyError::ReadOnly { reason }));
+        }
         let instance = self.shared.instance().ok_or_else(|| self.shared.not_running())?;
         if let Some(leadership) = self.leadership {
             return Ok((instance, leadership));
@@ -148,6 +161,18 @@ impl Batcher {
             }
         };
         answer(expecting, result);
+    }
+}
+
+/// Waits for an entry, until the entries on their way are given up.
+async fn until(
+    mut given_up: watch::Receiver<u64>,
+    reply: oneshot::Receiver<WriteResult>,
+    expecting: Vec<Expecting>,
+) -> Written {
+    tokio::select! {
+        written = reply => (written.ok(), expecting),
+        _ = given_up.changed() => (None, expecting),
     }
 }
 

@@ -37,12 +37,13 @@ impl Duties {
         Self { shared, compaction: Compaction::new(log_bytes_max), stall }
     }
 
-    pub(crate) async fn perform(&mut self, instance: &Arc<Instance>) {
+    /// Does what is due. `no_room` says why the log waits for room, if it does.
+    pub(crate) async fn perform(&mut self, instance: &Arc<Instance>, no_room: Option<String>) {
         let metrics = instance.metrics();
         let is_stalled = self.stall.is_stalled(instance, &metrics, &self.shared);
         let may_campaign = !is_stalled && instance.guard.lets_campaign(&metrics);
         instance.raft.runtime_config().elect(may_campaign);
-        self.shared.set_health(match instance.progress.no_room() {
+        self.shared.set_health(match no_room.or_else(|| instance.progress.no_room()) {
             Some(reason) => GroupHealth::NoRoom { reason },
             None if is_stalled => GroupHealth::Stalled,
             None => GroupHealth::Running,

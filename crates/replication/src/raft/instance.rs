@@ -50,6 +50,11 @@ pub(crate) trait LogSource: Send + Sync + 'static {
         shard: ShardId,
         replica: ReplicaId,
     ) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Why no log is written at the moment, if they wait for room on the disk.
+    fn no_room(&self) -> Option<String> {
+        None
+    }
 }
 
 impl LogSource for Arc<SharedLog> {
@@ -63,6 +68,10 @@ impl LogSource for Arc<SharedLog> {
 
     async fn destroy(&self, shard: ShardId, replica: ReplicaId) -> io::Result<()> {
         SharedLog::destroy(self, shard, replica).await.map_err(io::Error::other)
+    }
+
+    fn no_room(&self) -> Option<String> {
+        SharedLog::no_room(self)
     }
 }
 
@@ -120,6 +129,9 @@ pub(crate) trait Opener: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Instance, OpenError>>;
 
     fn destroy(&self, shard: ShardId, replica: ReplicaId) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Why no log is written at the moment, if they wait for room on the disk.
+    fn no_room(&self) -> Option<String>;
 }
 
 /// The opener over one source of logs.
@@ -196,6 +208,10 @@ impl<L: LogSource> Opener for LogOpener<L> {
 
     fn destroy(&self, shard: ShardId, replica: ReplicaId) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(self.logs.destroy(shard, replica))
+    }
+
+    fn no_room(&self) -> Option<String> {
+        self.logs.no_room()
     }
 }
 

@@ -24,6 +24,7 @@ pub mod timing;
 mod batcher;
 mod proposals;
 mod shared;
+mod waiting;
 
 mod compaction;
 mod duties;

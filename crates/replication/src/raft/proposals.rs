@@ -8,8 +8,8 @@ use breccia_types::limits::PROPOSAL_BYTES_WAITING_MAX;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::waiting::{ShardQueue, Waiting, bytes_of};
 use crate::consensus::{Proposal, ProposeError};
-use crate::queue::{ShardQueue, Waiting, bytes_of};
 
 /// Bytes of commands that wait on the node, in all its shards.
 #[derive(Debug, Default)]
@@ -19,7 +19,8 @@ impl ByteBudget {
     fn take(&self, bytes: usize) -> bool {
         let fits = |taken: usize| {
             let after = taken.saturating_add(bytes);
-            (after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
+            // A proposal larger than the bound waits alone, or it would be refused for ever.
+            (taken == 0 || after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
         };
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
@@ -137,6 +138,17 @@ mod tests {
         assert_eq!(proposal.await, Err(ProposeError::NoQuorum));
         assert!(!queue.arrived().await);
         assert_eq!(queue.push(commands(1, 0)).await, Err(ProposeError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_proposal_larger_than_the_bound_waits_alone() {
+        let queue = ProposalQueue::new(Arc::default());
+        let large = || commands(2, PROPOSAL_BYTES_WAITING_MAX / 2 + 1);
+        let _large = queue.push(large());
+        assert_eq!(queue.push(commands(1, 1)).await, Err(ProposeError::Busy));
+        assert_eq!(queue.take_entry().len(), 1);
+        let _small = queue.push(commands(1, 1));
+        assert_eq!(queue.push(large()).await, Err(ProposeError::Busy));
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use crate::consensus::{LeaderHint, ProposeError};
 pub enum GroupHealth {
     /// It runs.
     Running,
-    /// It runs, but entries wait for room.
+    /// It runs, but entries wait for room, in the log or to be applied.
     NoRoom {
         /// What the storage says.
         reason: String,
@@ -112,6 +112,14 @@ impl Shared {
                 ProposeError::Failed { reason }
             }
             _ => ProposeError::Failed { reason: "it is being started".to_owned() },
+        }
+    }
+
+    /// Why entries wait for room, if they do.
+    pub(crate) fn no_room(&self) -> Option<String> {
+        match &*self.health.lock() {
+            GroupHealth::NoRoom { reason } => Some(reason.clone()),
+            _ => None,
         }
     }
 

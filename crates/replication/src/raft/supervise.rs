@@ -104,7 +104,7 @@ impl Supervisor {
             if instance.raft.metrics().borrow_watched().running_state.is_err() {
                 return Ended::Failed(reason_of(instance));
             }
-            duties.perform(instance).await;
+            duties.perform(instance, self.opener.no_room()).await;
         }
     }
 

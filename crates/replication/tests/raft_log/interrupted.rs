@@ -51,6 +51,14 @@ impl LogStore for Interrupted {
         self.inner.range_bytes(bounds)
     }
 
+    fn recover(&self) -> Result<(), StoreError> {
+        self.inner.recover()
+    }
+
+    fn lacks_room(&self) -> bool {
+        self.inner.lacks_room()
+    }
+
     fn usage(&self) -> Usage {
         self.inner.usage()
     }

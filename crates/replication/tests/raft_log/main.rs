@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod failure;
 mod format;
+mod full_disk;
 mod interrupted;
 mod reading;
 mod restart;

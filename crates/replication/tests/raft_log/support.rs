@@ -26,7 +26,7 @@ pub(crate) type Flushed = std::pin::Pin<Box<dyn Future<Output = io::Result<()>> 
 
 pub(crate) fn open(store: &Arc<impl LogStore>, options: &SharedLogOptions) -> SharedLog {
     let store = Arc::clone(store) as Arc<dyn LogStore>;
-    SharedLog::open(store, options, |error| panic!("{error}")).expect("starts")
+    SharedLog::open(store, options, |event| panic!("{event:?}")).expect("starts")
 }
 
 pub(crate) fn open_default(store: &Arc<impl LogStore>) -> SharedLog {

@@ -61,6 +61,11 @@ impl MemoryLog {
         self.state.lock().fault = Some(error);
     }
 
+    /// Writes and syncs succeed again.
+    pub fn mend(&self) {
+        self.state.lock().fault = None;
+    }
+
     /// Writes and syncs stand still from now on.
     pub fn hold(&self) {
         self.state.lock().is_held = true;
@@ -142,6 +147,17 @@ impl LogStore for MemoryLog {
 
     fn range_bytes(&self, bounds: &Bounds) -> Result<u64, StoreError> {
         Ok(bytes_of(self.state.lock().range(bounds)))
+    }
+
+    fn recover(&self) -> Result<(), StoreError> {
+        match &self.state.lock().fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn lacks_room(&self) -> bool {
+        false
     }
 
     fn usage(&self) -> Usage {

@@ -10,6 +10,7 @@ use crate::engine::{Bounds, Durability, Usage};
 use crate::error::StoreError;
 
 mod memory;
+mod reserve;
 mod rocks;
 
 pub use memory::MemoryLog;
@@ -71,8 +72,9 @@ pub trait LogStore: Send + Sync + 'static {
     /// without an earlier one.
     ///
     /// # Errors
-    /// [`StoreError::DiskFull`] or [`StoreError::Io`]. Whether the changes survive a restart
-    /// is unknown then, and must not be tried to find out by writing or syncing again.
+    /// [`StoreError::DiskFull`]: the same write may be repeated after [`LogStore::recover`],
+    /// and nothing else before it. [`StoreError::Io`]: whether the changes survive a restart
+    /// is unknown, and must not be tried to find out by writing or syncing again.
     fn write(&self, ops: &[LogOp], durability: Durability) -> Result<(), StoreError>;
 
     /// Makes everything written so far survive a loss of power.
@@ -104,6 +106,17 @@ pub trait LogStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::CorruptLog`] or [`StoreError::Io`].
     fn range_bytes(&self, bounds: &Bounds) -> Result<u64, StoreError>;
+
+    /// Tries to leave the state that a full disk left behind. What was written before the
+    /// write that failed is durable then, whatever became of the files it was in.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] while there is no room, or [`StoreError::Io`].
+    fn recover(&self) -> Result<(), StoreError>;
+
+    /// Whether there is so little room that only what keeps the log in service should be
+    /// written, until [`LogStore::recover`] succeeds.
+    fn lacks_room(&self) -> bool;
 
     /// What the whole log takes.
     fn usage(&self) -> Usage;

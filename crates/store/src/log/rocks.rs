@@ -10,13 +10,15 @@ use rocksdb::{
     SizeApproximationFlags, WriteBatch, WriteOptions,
 };
 
+use super::reserve::Reserve;
 use super::{LogOp, LogRow, LogStore, ScanLimits};
 use crate::engine::{Bounds, Durability, Usage};
 use crate::error::StoreError;
-use crate::rocks::{Database, in_use};
+use crate::rocks::{Database, IfMissing, check_logs, in_use, refuse_remains};
 
 const MEBIBYTE: usize = 1 << 20;
 const FAMILY: &str = "log";
+const OPEN: &str = "open the log";
 /// Write buffers, the active one included. Writes stall when all are full.
 const WRITE_BUFFERS: i32 = 4;
 /// Buffers that are flushed together: what a later one deletes never reaches a file.
@@ -33,6 +35,8 @@ pub struct RocksLogOptions {
     pub cache_bytes: usize,
     /// The write-ahead files together, in bytes, before buffers are flushed to shorten them.
     pub wal_bytes_max: u64,
+    /// What to do if there is no log.
+    pub new: IfMissing,
 }
 
 impl Default for RocksLogOptions {
@@ -41,32 +45,55 @@ impl Default for RocksLogOptions {
             write_buffer_bytes: 64 * MEBIBYTE,
             cache_bytes: 8 * MEBIBYTE,
             wal_bytes_max: 512 * MEBIBYTE as u64,
+            new: IfMissing::Create,
         }
+    }
+}
+
+impl RocksLogOptions {
+    /// Write buffers so large that replaying the write-ahead files fills none of them.
+    fn without_flushes(&self) -> Self {
+        let wal_bytes_max = usize::try_from(self.wal_bytes_max).unwrap_or(usize::MAX);
+        Self { write_buffer_bytes: wal_bytes_max.saturating_mul(2), ..self.clone() }
     }
 }
 
 /// A log in a RocksDB database of its own.
 pub struct RocksLog {
     database: Database,
+    reserve: Reserve,
 }
 
 impl RocksLog {
-    /// Opens the log in `path`, creating it if there is none. A write that a crash cut short
-    /// at the very end is dropped: it was never acknowledged.
+    /// Opens the log in `path`. A write that a crash cut short at the very end is dropped: it
+    /// was never acknowledged. On a full disk the log opens as long as its reserve lasts, and
+    /// says that it [lacks room](LogStore::lacks_room).
     ///
     /// # Errors
     /// [`StoreError::InUse`] if another process has it open; [`StoreError::CorruptLog`] if
-    /// something that was acknowledged cannot be read; [`StoreError::Io`].
+    /// something that was acknowledged cannot be read, with the file and the byte if it is
+    /// known; [`StoreError::Missing`] if there is no log, or only parts of one, and there
+    /// must be; [`StoreError::DiskFull`]; [`StoreError::Io`].
     pub fn open(path: &Path, options: &RocksLogOptions) -> Result<Self, StoreError> {
-        let families = [
-            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
-            ColumnFamilyDescriptor::new(FAMILY, family_options(options)),
-        ];
-        let database = Database::open_cf_descriptors(&database_options(options), path, families)
-            .map_err(|error| {
-                in_use(&error, path).unwrap_or_else(|| log_error(&error, "open the log"))
-            })?;
-        Ok(Self { database })
+        if options.new == IfMissing::Refuse {
+            refuse_remains(path, options.new)?;
+        }
+        let failed = |error: std::io::Error| StoreError::from_io(&error, OPEN);
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let reserve = Reserve::open(path).map_err(failed)?;
+        let database = match open_database(path, options) {
+            Err(StoreError::DiskFull { detail }) => {
+                tracing::error!(%detail, "the disk is full: the log lives on its reserve");
+                reserve.give_up().map_err(failed)?;
+                open_database(path, &options.without_flushes())?
+            }
+            opened => opened?,
+        };
+        let log = Self { database, reserve };
+        match log.reserve.take() {
+            Ok(()) | Err(StoreError::DiskFull { .. }) => Ok(log),
+            Err(error) => Err(error),
+        }
     }
 
     fn family(&self) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
@@ -170,6 +197,21 @@ impl LogStore for RocksLog {
             .map_err(|error| log_error(&error, "measure the log"))
     }
 
+    fn recover(&self) -> Result<(), StoreError> {
+        // Flushes every write buffer and begins another write-ahead file, so that nothing is
+        // appended behind a record that is torn, and nothing depends on a sync that failed.
+        self.database.resume().map_err(|error| match error.kind() {
+            // RocksDB looks for room by itself, every few seconds.
+            rocksdb::ErrorKind::Busy => StoreError::DiskFull { detail: error.into_string() },
+            _ => log_error(&error, "resume the log"),
+        })?;
+        self.reserve.take()
+    }
+
+    fn lacks_room(&self) -> bool {
+        !self.reserve.is_held()
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             keys_estimate: self.property("rocksdb.estimate-num-keys"),
@@ -201,6 +243,8 @@ fn database_options(chosen: &RocksLogOptions) -> Options {
     // acknowledged: the default mode would drop all that follows it without a word.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
+    // A node whose disk is full must open, to be read.
+    options.set_avoid_flush_during_recovery(true);
     options.set_wal_compression_type(DBCompressionType::None);
     options.set_max_total_wal_size(chosen.wal_bytes_max);
     options.set_paranoid_checks(true);
@@ -227,6 +271,29 @@ fn family_options(chosen: &RocksLogOptions) -> Options {
     // What reaches a file is purged soon; and its size is what the log says it takes.
     options.set_compression_type(DBCompressionType::None);
     options
+}
+
+fn open_database(path: &Path, options: &RocksLogOptions) -> Result<Database, StoreError> {
+    let families = [
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
+        ColumnFamilyDescriptor::new(FAMILY, family_options(options)),
+    ];
+    let opened = Database::open_cf_descriptors(&database_options(options), path, families);
+    opened.map_err(|error| open_error(&error, path))
+}
+
+/// Says where the write-ahead files are damaged, if they are what RocksDB refuses.
+fn open_error(error: &rocksdb::Error, path: &Path) -> StoreError {
+    if let Some(in_use) = in_use(error, path) {
+        return in_use;
+    }
+    match log_error(error, OPEN) {
+        StoreError::CorruptLog { detail } => match check_logs(path) {
+            Err(error @ StoreError::CorruptLog { .. }) => error,
+            _ => StoreError::CorruptLog { detail },
+        },
+        other => other,
+    }
 }
 
 fn log_error(error: &rocksdb::Error, operation: &'static str) -> StoreError {

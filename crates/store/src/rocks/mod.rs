@@ -19,6 +19,7 @@ use crate::retention::{Horizon, RetentionRules};
 mod cursor;
 mod export;
 mod filter;
+mod flush;
 mod generation;
 mod import;
 mod options;
@@ -33,6 +34,8 @@ pub use shard::RocksShard;
 use generation::{Family, Generation};
 use options::Tuning;
 use wal::{Checks, WriteAheadLog};
+
+pub(crate) use wal_check::check_logs;
 
 pub(crate) type Database = DBWithThreadMode<MultiThreaded>;
 
@@ -228,7 +231,14 @@ impl Engine for RocksEngine {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.shards.read().values().try_for_each(|shard| shard.flush())
+        // One that cannot be flushed does not keep the others from it.
+        let failed = self
+            .shards
+            .read()
+            .values()
+            .filter_map(|shard| shard.flush().err())
+            .fold(None, |_, error| Some(error));
+        failed.map_or(Ok(()), Err)
     }
 
     fn cancel_compactions(&self) {
@@ -255,13 +265,20 @@ impl Engine for RocksEngine {
 
 impl Drop for RocksEngine {
     fn drop(&mut self) {
+        let shards = self.shards.read();
+        let volatile = shards.values().filter(|shard| shard.is_volatile());
+        if let Some(error) =
+            volatile.filter_map(|shard| shard.flush().err()).fold(None, |_, error| Some(error))
+        {
+            tracing::warn!(%error, "not flushed: what was volatile is left to the other log");
+        }
         self.database.cancel_all_background_work(true);
     }
 }
 
 /// Refuses a folder that should hold a database and does not, or holds parts of one. RocksDB
 /// would make a new database there, and remove the files of the old one.
-fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
+pub(crate) fn refuse_remains(path: &Path, new: IfMissing) -> Result<(), StoreError> {
     if RocksEngine::exists(path) {
         return Ok(());
     }

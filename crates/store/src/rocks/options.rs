@@ -107,6 +107,8 @@ impl Tuning {
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         // A node whose disk is full must open, to be read and to have rows deleted.
         options.set_avoid_flush_during_recovery(true);
+        // RocksDB's own flush at the end waits for ever if it fails and checks are lenient.
+        options.set_avoid_flush_during_shutdown(true);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(16 * MEBIBYTE);
         options

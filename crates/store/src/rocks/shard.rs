@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use breccia_types::{ShardId, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rocksdb::{BoundColumnFamily, FlushOptions, ReadOptions, ReadTier, SnapshotWithThreadMode};
+use rocksdb::{BoundColumnFamily, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
 use crate::batch::{Pending, ShardBatch};
 use crate::engine::{Bounds, Cursor, Lookup, Reader, ShardEngine, Usage};
@@ -21,7 +21,7 @@ use super::generation::Family;
 use super::options::Tuning;
 use super::reclaim::Expiries;
 use super::wal::WriteAheadLog;
-use super::{Database, options};
+use super::{Database, flush, options};
 
 /// Expired bytes below which no compaction is asked for.
 const RECLAIM_BYTES_MIN: u64 = 8 << 20;
@@ -148,6 +148,15 @@ impl RocksShard {
             .map_err(|error| self.error(&error, "read"))
     }
 
+    fn corrupt_here(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::CorruptLog { detail } => {
+                StoreError::Corrupt { shard: self.name.shard, detail }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn error(&self, error: &rocksdb::Error, operation: &'static str) -> StoreError {
         StoreError::from_rocks(error, operation, self.name.shard)
     }
@@ -199,12 +208,10 @@ impl ShardEngine for RocksShard {
         self.log.check()?;
         // Before the flush: what is written while it runs waits for the next one.
         self.volatile.store(false, Ordering::Release);
-        let mut options = FlushOptions::default();
-        options.set_wait(true);
-        options.set_allow_write_stall(true);
-        self.database.flush_cf_opt(&self.family, &options).map_err(|error| {
+        let flushed = flush::flush(&self.database, &self.family, self.log.checks());
+        flushed.map_err(|error| {
             self.note_volatile();
-            self.error(&error, "flush")
+            self.corrupt_here(error)
         })
     }
 

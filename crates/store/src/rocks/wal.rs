@@ -57,6 +57,10 @@ impl WriteAheadLog {
         Self { database, path: path.to_owned(), checks, state: Mutex::new(LogState::Whole) }
     }
 
+    pub(super) const fn checks(&self) -> Checks {
+        self.checks
+    }
+
     pub(super) const fn database(&self) -> &Arc<Database> {
         &self.database
     }

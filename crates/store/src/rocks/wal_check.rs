@@ -22,7 +22,7 @@ const MASK: u32 = 0xa282_ead8;
 /// # Errors
 /// [`StoreError::CorruptLog`] naming the first file that is damaged before its end, or
 /// [`StoreError::Io`].
-pub(super) fn check_logs(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_logs(path: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| StoreError::Io {
         operation: "check the write-ahead log",
         detail: error.to_string(),

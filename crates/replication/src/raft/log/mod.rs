@@ -9,9 +9,10 @@
 //! and longer if there is room. Reads come from there; only a follower that lags makes its
 //! leader read the database.
 //!
-//! A write or sync that fails is the end: everyone who waits is told, everything later is
-//! refused, and the node leaves the process. Nothing can be said of what is on disk then,
-//! except by reading it again.
+//! On a full disk the writer waits for room and repeats what it was writing; who waits goes on
+//! waiting. Any other write or sync that fails is the end: everyone who waits is told,
+//! everything later is refused, and the process should be restarted. Nothing can be said of
+//! what is on disk then, except by reading it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use breccia_store::{LogStore, ScanLimits};
 use breccia_types::{ReplicaId, ShardId};
 use parking_lot::Mutex;
 
-use crate::local::FsyncPolicy;
+use crate::fsync::FsyncPolicy;
 use group::state::GroupState;
 use queue::Queue;
 use tail::TailBudget;
@@ -38,7 +39,7 @@ mod writer;
 pub use error::{Damage, LogError};
 pub use group::GroupLog;
 pub use record::{GroupKey, Record};
-pub use writer::SharedLogCounters;
+pub use writer::{LogEvent, SharedLogCounters};
 
 /// What an operator chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,19 +67,22 @@ pub struct SharedLog {
 }
 
 impl SharedLog {
-    /// Starts the writer thread. When a write or sync fails, `on_failure` is called on that
-    /// thread, once, after everyone who waited was told; it should end the process.
+    /// Starts the writer thread, which tells `on_event` what happens to the log.
     ///
     /// # Errors
     /// The operating system's, if no thread can be started.
     pub fn open(
         store: Arc<dyn LogStore>,
         options: &SharedLogOptions,
-        on_failure: impl FnOnce(&LogError) + Send + 'static,
+        on_event: impl FnMut(LogEvent<'_>) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let shared =
-            Arc::new(Shared { store, queue: Queue::new(), counters: SharedLogCounters::default() });
-        let writer = writer::start(Arc::clone(&shared), options.fsync, Box::new(on_failure))?;
+        let shared = Arc::new(Shared {
+            store,
+            queue: Queue::new(),
+            counters: SharedLogCounters::default(),
+            no_room: Mutex::default(),
+        });
+        let writer = writer::start(Arc::clone(&shared), options.fsync, Box::new(on_event))?;
         Ok(Self {
             shared,
             budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
@@ -142,6 +146,12 @@ impl SharedLog {
     #[must_use]
     pub fn sizes(&self) -> Vec<(GroupKey, u64)> {
         self.groups.lock().iter().map(|(key, state)| (*key, state.bytes())).collect()
+    }
+
+    /// Why the log waits for room on the disk, if it does.
+    #[must_use]
+    pub fn no_room(&self) -> Option<String> {
+        self.shared.no_room.lock().clone()
     }
 
     /// What the log has done.

@@ -221,6 +221,13 @@ impl Queue {
         Taken::Batch(batch)
     }
 
+    /// Waits until the queue is closed, but no longer than `patience`; whether it is.
+    pub(super) fn wait_for_close(&self, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        self.arrived.wait_while_for(&mut state, |state| state.end.is_none(), patience);
+        state.end.is_some()
+    }
+
     /// Gives back the room of a batch that is written.
     pub(super) fn give_back(&self, batch: &Batch) {
         self.room.add_permits(batch.room);

@@ -8,15 +8,39 @@ use std::time::{Duration, Instant};
 
 use breccia_store::{Durability, LogStore, StoreError};
 
+use parking_lot::Mutex;
+
 use super::error::LogError;
 use super::queue::{Batch, Operation, Promise, Queue, Taken};
-use crate::local::FsyncPolicy;
+use crate::fsync::FsyncPolicy;
 
 /// How long a committed position waits for its group's next operation at most.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Called once, when a write or sync failed and everything that waited has been told.
-pub(super) type OnFailure = Box<dyn FnOnce(&LogError) + Send>;
+/// How often a full disk is looked at again.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(250);
+
+/// Something that happened to the log as a whole.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum LogEvent<'a> {
+    /// The disk is full. What waits is written when there is room, and nothing of it is lost
+    /// or reported as done before. Comes again for every write that meets a full disk.
+    NoRoom {
+        /// What was found, and what to do.
+        reason: &'a str,
+    },
+    /// There is room again.
+    Room,
+    /// A write or sync failed, and everyone who waited has been told. The last event.
+    Failed {
+        /// How.
+        error: &'a LogError,
+    },
+}
+
+/// Told what happens, on the writer's thread.
+pub(super) type OnEvent = Box<dyn FnMut(LogEvent<'_>) + Send>;
 
 /// What the shared log has done since it was opened.
 #[derive(Debug, Default)]
@@ -40,18 +64,20 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn LogStore>,
     pub(super) queue: Queue,
     pub(super) counters: SharedLogCounters,
+    /// Why only the little is written that keeps the groups in service, or nothing.
+    pub(super) no_room: Mutex<Option<String>>,
 }
 
 /// Starts the writer.
 pub(super) fn start(
     shared: Arc<Shared>,
     policy: FsyncPolicy,
-    on_failure: OnFailure,
+    on_event: OnEvent,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut writer = Writer {
         shared,
         policy,
-        on_failure: Some(on_failure),
+        on_event: Some(on_event),
         synced_at: Instant::now(),
         is_dirty: false,
     };
@@ -67,7 +93,8 @@ pub(super) fn start(
 struct Writer {
     shared: Arc<Shared>,
     policy: FsyncPolicy,
-    on_failure: Option<OnFailure>,
+    /// `None` once the log has failed.
+    on_event: Option<OnEvent>,
     synced_at: Instant,
     /// Whether something was written since that is not known to survive a loss of power.
     is_dirty: bool,
@@ -75,12 +102,15 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self) {
+        if self.shared.store.lacks_room() {
+            self.on_no_room("the disk was full when the log was opened");
+        }
         loop {
             let taken = self.shared.queue.take(self.patience());
             let started = Instant::now();
             match taken {
                 Taken::Closed => break,
-                Taken::Idle => {}
+                Taken::Idle => self.look_for_room(),
                 Taken::Batch(batch) => self.write(batch),
             }
             if self.is_sync_due() {
@@ -111,7 +141,7 @@ impl Writer {
             changes.append(&mut operation.changes);
         }
         self.count(&batch, durability);
-        if let Err(error) = self.shared.store.write(&changes, durability) {
+        if let Err(error) = self.persist(|store| store.write(&changes, durability)) {
             self.fail(batch.operations, error);
             return;
         }
@@ -125,6 +155,67 @@ impl Writer {
                 group.on_written(append);
             }
             operation.done.complete(Ok(()));
+        }
+    }
+
+    /// Writes or syncs. On a full disk waits for room and does the same again, for as long as
+    /// the log is open.
+    fn persist(
+        &mut self,
+        write: impl Fn(&dyn LogStore) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        loop {
+            match write(self.shared.store.as_ref()) {
+                Err(error @ StoreError::DiskFull { .. }) => self.wait_for_room(error)?,
+                done => return done,
+            }
+        }
+    }
+
+    fn wait_for_room(&mut self, cause: StoreError) -> Result<(), StoreError> {
+        self.on_no_room(&cause.to_string());
+        loop {
+            if self.shared.queue.wait_for_close(NO_ROOM_PAUSE) {
+                return Err(cause);
+            }
+            match self.shared.store.recover() {
+                Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.on_room();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sees whether a log that was opened on a full disk has room by now.
+    fn look_for_room(&mut self) {
+        if !self.has_failed() && self.shared.store.lacks_room() {
+            match self.shared.store.recover() {
+                Ok(()) => self.on_room(),
+                Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => self.fail(Vec::new(), error),
+            }
+        }
+    }
+
+    fn on_no_room(&mut self, found: &str) {
+        let reason = format!("{found}; free some space, and writes go on");
+        tracing::error!(%reason, "the log waits for room");
+        *self.shared.no_room.lock() = Some(reason.clone());
+        self.tell(LogEvent::NoRoom { reason: &reason });
+    }
+
+    fn on_room(&mut self) {
+        tracing::info!("the log has room again");
+        *self.shared.no_room.lock() = None;
+        self.tell(LogEvent::Room);
+    }
+
+    fn tell(&mut self, event: LogEvent<'_>) {
+        if let Some(on_event) = &mut self.on_event {
+            on_event(event);
         }
     }
 
@@ -161,7 +252,7 @@ impl Writer {
 
     fn sync(&mut self) {
         self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
-        match self.shared.store.sync() {
+        match self.persist(LogStore::sync) {
             Ok(()) => self.on_synced(),
             Err(error) => self.fail(Vec::new(), error),
         }
@@ -173,7 +264,7 @@ impl Writer {
     }
 
     const fn has_failed(&self) -> bool {
-        self.on_failure.is_none()
+        self.on_event.is_none()
     }
 
     /// Ends the log. Nothing is tried again: after a failed fsync the operating system may
@@ -185,8 +276,8 @@ impl Writer {
         for operation in operations.into_iter().chain(waiting) {
             operation.done.complete(Err(error.clone()));
         }
-        if let Some(on_failure) = self.on_failure.take() {
-            on_failure(&error);
+        if let Some(mut on_event) = self.on_event.take() {
+            on_event(LogEvent::Failed { error: &error });
         }
     }
 }
