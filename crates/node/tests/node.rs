@@ -309,7 +309,8 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     assert!(served > names.len() / 2, "{served} served");
     assert!(node.count(node.redis_table()).await.is_err(), "never silently incomplete");
     assert!(!node.is_ready());
-    assert!(node.doctor().iter().any(|finding| finding.subject == "s2"), "{:?}", node.doctor());
+    let findings = node.doctor().await.expect("findings");
+    assert!(findings.iter().any(|finding| finding.subject == "s2"), "{findings:?}");
     let replies = node.write_strings(names.iter().map(|name| set(name, "w")).collect()).await;
     let refused = replies.iter().filter(|reply| reply.is_err()).count();
     assert_eq!(served + refused, names.len(), "what is read is written, too: {replies:?}");
