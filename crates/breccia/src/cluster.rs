@@ -115,8 +115,7 @@ pub(crate) async fn shards(args: ClusterArgs) -> Result<Exit> {
     let reply = client.admin().shards(ShardsRequest {}).await;
     let reply = reply.map_err(|status| client.failed(&status))?.into_inner();
     if args.server.json {
-        let shards: Value = reply.shards.iter().map(placed_document).collect();
-        write_line(&json!({ "epoch": reply.epoch, "shards": shards }).to_string())?;
+        write_line(&reply.shards.iter().map(placed_document).collect::<Value>().to_string())?;
         return Ok(Exit::Done);
     }
     let headings =

@@ -164,11 +164,11 @@ impl Cluster {
         for node in &self.others {
             tracing::info!(http = %node.http, resp = %node.resp, peer = %node.peer, "serves, too");
         }
-        let others = &mut self.others;
+        let nodes = self.others.iter_mut().chain([&mut self.first]);
+        let any = select_all(nodes.map(|node| Box::pin(node.ended())));
         let ended = tokio::select! {
             () = signals.next() => Ok(()),
-            ended = self.first.ended() => ended,
-            (ended, ..) = select_all(others.iter_mut().map(|node| Box::pin(node.ended()))), if !others.is_empty() => ended,
+            (ended, ..) = any => ended,
         };
         tokio::select! {
             () = self.shut_down() => {}

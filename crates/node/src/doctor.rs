@@ -7,7 +7,7 @@ use breccia_types::{RequestError, ShardId};
 use serde::Serialize;
 
 use crate::node::Node;
-use crate::overview::{ClusterOverview, ShardOverview};
+use crate::overview::{ClusterOverview, NodeOverview, ShardOverview};
 use crate::status::NodeStatus;
 
 /// How bad a finding is.
@@ -27,7 +27,8 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What it is about: `node`, a node such as `n7`, or a shard such as `s3`.
+    /// What it is about: `node`, which is the one that answers; another node by its address;
+    /// `cluster`; or a shard such as `s3`.
     pub subject: String,
     /// What was found.
     pub message: String,
@@ -146,8 +147,8 @@ fn node_list_findings(overview: &ClusterOverview) -> Vec<Finding> {
         if let Some(reason) = &node.unreachable {
             findings.push(Finding {
                 severity: Severity::Critical,
-                subject: node.member.node.to_string(),
-                message: format!("at {} does not answer: {reason}", node.member.peer),
+                subject: name_of(node),
+                message: format!("does not answer: {reason}"),
                 advice: "start it again; if its disk is lost, start a node with an empty data \
                          directory at its address, with --join"
                     .into(),
@@ -158,7 +159,7 @@ fn node_list_findings(overview: &ClusterOverview) -> Vec<Finding> {
         {
             findings.push(Finding {
                 severity: Severity::Critical,
-                subject: node.member.node.to_string(),
+                subject: name_of(node),
                 message: format!("takes no writes: {reason}"),
                 advice: "free disk space on it, or give its data directory more room".into(),
             });
@@ -185,6 +186,11 @@ fn node_list_findings(overview: &ClusterOverview) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// A node as people know it: where it is.
+fn name_of(node: &NodeOverview) -> String {
+    format!("node {}", node.member.peer)
 }
 
 fn shard_findings(overview: &ClusterOverview, shard: &ShardOverview) -> Vec<Finding> {

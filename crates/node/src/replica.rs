@@ -142,7 +142,9 @@ impl ReplicaMachine for Replica {
         let outcomes = self.machine.commit(prepared);
         let commands: usize = outcomes.iter().map(Vec::len).sum();
         let commands = u64::try_from(commands).unwrap_or(u64::MAX);
-        self.commands_applied.fetch_add(commands, Ordering::Relaxed);
+        if self.data.id != ShardId::META {
+            self.commands_applied.fetch_add(commands, Ordering::Relaxed);
+        }
         self.publish();
         Ok(outcomes)
     }

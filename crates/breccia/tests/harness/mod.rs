@@ -100,6 +100,8 @@ pub(crate) struct Node {
     pub(crate) http: String,
     /// Where it serves the Redis protocol.
     pub(crate) resp: String,
+    /// Where other nodes reach it.
+    pub(crate) peer: String,
 }
 
 impl Node {
@@ -137,7 +139,7 @@ impl Node {
                 let _ = tell.send(line);
             }
         });
-        let (mut http, mut resp) = (None, None);
+        let (mut http, mut resp, mut peer) = (None, None, None);
         let start = Instant::now();
         loop {
             let left = DEADLINE.saturating_sub(start.elapsed());
@@ -145,12 +147,14 @@ impl Node {
             match line.split_once(' ') {
                 Some(("http", address)) => http = Some(address.to_owned()),
                 Some(("resp", address)) => resp = Some(address.to_owned()),
+                Some(("peer", address)) => peer = Some(address.to_owned()),
                 _ if line == "ready" => break,
                 _ => {}
             }
         }
         let (http, resp) = (http.expect("http address"), resp.expect("resp address"));
-        Self { child, folder: folder.to_owned(), http, resp }
+        let peer = peer.expect("peer address");
+        Self { child, folder: folder.to_owned(), http, resp, peer }
     }
 
     /// Runs a client command against the node.
@@ -212,9 +216,22 @@ impl Connection {
         let line = self.line()?;
         match line.strip_prefix('$') {
             Some("-1") => Some("(nil)".to_owned()),
-            Some(_) => self.line(),
+            Some(bytes) => {
+                let mut value = vec![0; bytes.parse::<usize>().ok()? + 2];
+                self.0.read_exact(&mut value).ok()?;
+                value.truncate(value.len() - 2);
+                Some(String::from_utf8_lossy(&value).into_owned())
+            }
             None => Some(line),
         }
+    }
+
+    /// The reply to one command of a node that must be there.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, command: &[&str]) -> String {
+        let command = command.iter().map(|part| (*part).to_owned()).collect();
+        self.send(&[command]).expect("sends");
+        self.reply().expect("a reply")
     }
 
     fn line(&mut self) -> Option<String> {
@@ -269,7 +286,8 @@ impl SmallDisk {
     pub(crate) fn start_node(&self, more: &[&str]) -> Node {
         let mut command = self.inside(env!("CARGO_BIN_EXE_breccia"));
         command.args(["serve", "--data", "data", "--http", "127.0.0.1:0"]);
-        command.args(["--resp", "127.0.0.1:0", "--log", "warn"]).args(more);
+        command.args(["--resp", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--log", "warn"]);
+        command.args(more);
         Node::launch(&self.folder, command)
     }
 

@@ -249,7 +249,8 @@ async fn the_node_is_told_about_and_tables_are_listed() {
     let status = admin.status(v1::StatusRequest {}).await.expect("a status").into_inner();
     assert!(status.ready);
     let shards = admin.shards(v1::ShardsRequest {}).await.expect("shards").into_inner().shards;
-    assert_eq!(shards.len(), status.shards.len());
+    assert_eq!(shards.len(), status.shards.len() + 1);
+    assert_eq!(shards[status.shards.len()].name, "meta");
     assert_eq!(shards[0].leader, status.id);
     let nodes = admin.nodes(v1::NodesRequest {}).await.expect("nodes").into_inner().nodes;
     assert_eq!(nodes[0].address, clients.server.address.to_string());

@@ -229,8 +229,11 @@ async fn the_node_tells_how_it_stands() {
     let status = server.get("/v1/status").await.ok();
     assert_eq!(status["ready"], true);
     let shards = server.get("/v1/shards").await.ok();
-    assert_eq!(shards["shards"], status["shards"]);
-    assert_eq!(shards["shards"][0]["slot_first"], 0);
+    let first = &shards["shards"][0];
+    assert_eq!(first["leader"], status["id"]);
+    assert_eq!(first["slot_last"], status["shards"][0]["slot_last"]);
+    assert_eq!(first["replicas"][0]["role"], "leader");
+    assert_eq!(shards["shards"][8]["name"], "meta");
     let nodes = server.get("/v1/nodes").await.ok();
     assert_eq!(nodes["nodes"][0]["address"], server.address.to_string());
     let findings = server.get("/v1/doctor").await.ok();

@@ -43,6 +43,7 @@ impl Running {
         let config = change(Config::new(SocketAddr::from(([127, 0, 0, 1], 0))));
         let server = Server::bind(node.clone(), config).await.expect("a free port");
         let address = server.local_addr();
+        node.announce(address.to_string(), String::new());
         let stop = CancellationToken::new();
         let task = tokio::spawn(server.run(stop.clone()));
         Self { node, address, stop, task }

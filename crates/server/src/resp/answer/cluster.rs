@@ -55,7 +55,7 @@ struct Endpoint {
     bus_port: u16,
 }
 
-/// A shard's slots and the nodes that hold it, its leader first.
+/// Some slots and the nodes that hold them, their leader first.
 struct Range {
     first: u16,
     last: u16,
@@ -84,15 +84,22 @@ impl SlotMap {
         Self { own: node.id(), placement, nodes, leaders }
     }
 
-    fn ranges(&self) -> impl Iterator<Item = Range> {
-        self.placement.shards().map(|(shard, slots)| {
+    /// All slots in order, those of neighbouring shards on the same nodes together.
+    fn ranges(&self) -> Vec<Range> {
+        let mut ranges: Vec<Range> = Vec::new();
+        for (shard, slots) in self.placement.shards() {
             let leader = self.leaders.get(&shard).copied();
             let holders = self.placement.replicas(shard).iter().map(|place| place.node);
-            let others = holders.filter(|node| Some(*node) != leader);
+            let mut others: Vec<_> = holders.filter(|node| Some(*node) != leader).collect();
+            others.sort_unstable();
             let nodes = leader.into_iter().chain(others);
-            let nodes = nodes.filter(|node| self.nodes.contains_key(node)).collect();
-            Range { first: *slots.start(), last: *slots.end(), nodes }
-        })
+            let nodes: Vec<_> = nodes.filter(|node| self.nodes.contains_key(node)).collect();
+            match ranges.last_mut() {
+                Some(last) if last.nodes == nodes => last.last = *slots.end(),
+                _ => ranges.push(Range { first: *slots.start(), last: *slots.end(), nodes }),
+            }
+        }
+        ranges
     }
 
     fn info(&self, front: &Front) -> String {
@@ -121,11 +128,12 @@ impl SlotMap {
 
     fn nodes(&self) -> String {
         let epoch = self.placement.epoch().get();
+        let ranges = self.ranges();
         let line = |(node, endpoint): (&NodeId, &Endpoint)| {
             let id = node.to_cluster_name();
             let Endpoint { ip, port, bus_port } = endpoint;
             let flags = if *node == self.own { "myself,master" } else { "master" };
-            let led = self.ranges().filter(|range| range.nodes.first() == Some(node));
+            let led = ranges.iter().filter(|range| range.nodes.first() == Some(node));
             let slots: String =
                 led.map(|range| format!(" {}-{}", range.first, range.last)).collect();
             format!("{id} {ip}:{port}@{bus_port} {flags} - 0 0 {epoch} connected{slots}\n")
@@ -134,8 +142,9 @@ impl SlotMap {
     }
 
     fn encode_slots(&self, encoder: &mut Encoder) {
-        encoder.array(self.placement.shard_count());
-        for range in self.ranges() {
+        let ranges = self.ranges();
+        encoder.array(ranges.len());
+        for range in ranges {
             encoder.array(2 + range.nodes.len());
             encoder.integer(i64::from(range.first));
             encoder.integer(i64::from(range.last));
@@ -151,8 +160,9 @@ impl SlotMap {
     }
 
     fn encode_shards(&self, encoder: &mut Encoder) {
-        encoder.array(self.placement.shard_count());
-        for range in self.ranges() {
+        let ranges = self.ranges();
+        encoder.array(ranges.len());
+        for range in ranges {
             encoder.map(2);
             encoder.bulk(b"slots");
             encoder.array(2);
