@@ -14,7 +14,7 @@ use crate::error::StoreError;
 const FILE: &str = "RESERVE";
 /// What the file takes. Enough for many starts with a thousand shards.
 pub(super) const RESERVE_BYTES: u64 = 4 << 20;
-const CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The file, and whether it is there and whole.
 pub(super) struct Reserve {
