@@ -38,7 +38,8 @@ impl Cluster {
             shards.iter().all(|shard| {
                 let replicas = shard["replicas"].as_array().expect("replicas");
                 let is_whole = |replica: &&Value| {
-                    replica["lag"] == 0 && matches!(replica["role"].as_str(), Some("leader" | "follower"))
+                    replica["lag"] == 0
+                        && matches!(replica["role"].as_str(), Some("leader" | "follower"))
                 };
                 replicas.iter().filter(is_whole).count() == 3
             })
@@ -94,7 +95,8 @@ fn what_is_written_through_one_node_is_read_through_every_other() {
     let nodes: Value =
         serde_json::from_str(&cluster.nodes[2].run(&["nodes", "--json"]).ok()).expect("JSON");
     let addresses = nodes.as_array().expect("nodes").iter().map(|node| node["resp"].as_str());
-    let mut addresses: Vec<_> = addresses.map(|resp| resp.expect("an address").to_owned()).collect();
+    let mut addresses: Vec<_> =
+        addresses.map(|resp| resp.expect("an address").to_owned()).collect();
     let mut expected: Vec<_> = cluster.nodes.iter().map(|node| node.resp.clone()).collect();
     addresses.sort_unstable();
     expected.sort_unstable();
@@ -177,7 +179,15 @@ fn a_cluster_aware_client_is_told_where_a_slot_is_and_any_other_is_served() {
 fn three_nodes_in_one_process_serve_and_find_their_data_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let args = [
-        "dev", "--nodes", "3", "--http", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--memory", "192MiB",
+        "dev",
+        "--nodes",
+        "3",
+        "--http",
+        "127.0.0.1:0",
+        "--resp",
+        "127.0.0.1:0",
+        "--memory",
+        "192MiB",
     ];
     let node = Node::spawn(folder.path(), &args);
     node.run(&["table", "create", "t"]).ok();
@@ -208,8 +218,17 @@ fn a_copied_data_directory_is_refused() {
         let _ = std::fs::remove_file(copy.path().join("data").join(database).join("LOCK"));
     }
     let args = [
-        "serve", "--data", "data", "--http", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--memory",
-        "64MiB", "--join", &cluster.nodes[0].peer,
+        "serve",
+        "--data",
+        "data",
+        "--http",
+        "127.0.0.1:0",
+        "--resp",
+        "127.0.0.1:0",
+        "--memory",
+        "64MiB",
+        "--join",
+        &cluster.nodes[0].peer,
     ];
     let said = run_with(copy.path(), &args, b"");
     assert_ne!(said.code, 0);

@@ -154,3 +154,85 @@ fn redis_table() -> Table {
     let options = TableOptions { partition: Partition::HashTag, ..TableOptions::default() };
     Table { id: REDIS_TABLE_ID, name: REDIS_TABLE.to_owned(), options }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use breccia_store::{RetentionRules, RocksEngine, RocksOptions};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{Node, NodeConfig};
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).expect("makes a directory");
+        for entry in std::fs::read_dir(from).expect("lists") {
+            let entry = entry.expect("an entry");
+            let target = to.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                copy(&entry.path(), &target);
+            } else if entry.file_name() != "LOCK" {
+                std::fs::copy(entry.path(), target).expect("copies");
+            }
+        }
+    }
+
+    fn copied(from: &Path) -> TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        copy(from, directory.path());
+        directory
+    }
+
+    /// What a kill leaves if it comes while a directory of the version before is founded.
+    fn killed(found: impl FnOnce(&dyn Engine, NodeId, &Placement)) -> TempDir {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/directory-v1");
+        let data = copied(&fixture);
+        let options =
+            RocksOptions { memory_bytes: 64 << 20, background_jobs: 2, new: Default::default() };
+        let rules = Arc::new(RetentionRules::default());
+        let engine = RocksEngine::open(&data.path().join("db"), &options, rules).expect("opens");
+        let node = crate::directory::Directory::open(data.path()).expect("opens").node;
+        let placement = Placement::founded_by(node, Epoch::new(1), 2).expect("a placement");
+        found(&engine, node, &placement);
+        copied(data.path())
+    }
+
+    async fn assert_is_whole(data: &Path) {
+        let config = || NodeConfig { memory_bytes: 64 << 20, ..NodeConfig::new(data) };
+        for written in [41, 42] {
+            let node = Node::open(config()).await.expect("opens");
+            let table = node.table("plain").expect("the table");
+            assert_eq!(node.count(&table).await, Ok(written));
+            node.write(&table, table.put("new".into(), "row".into()), None).await.expect("writes");
+            node.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kill_at_any_write_of_founding_is_harmless() {
+        for founded in 0..=2 {
+            let data = killed(|engine, node, placement| {
+                for (shard, _) in placement.shards().take(founded) {
+                    let replica = placement.replica_on(shard, node).expect("it is here").replica;
+                    found_shard(engine, shard, replica, node).expect("founds");
+                }
+            });
+            assert_is_whole(data.path()).await;
+        }
+        let data = killed(|engine, node, _| found_if_new(engine, node, None).expect("founds"));
+        assert_is_whole(data.path()).await;
+    }
+
+    #[tokio::test]
+    async fn a_kill_while_the_first_log_is_made_is_harmless() {
+        for leftover in ["RESERVE", "MANIFEST-000001", "CURRENT.dbtmp"] {
+            let data = killed(|_, _, _| {});
+            let log = data.path().join("log");
+            std::fs::create_dir(&log).expect("makes");
+            std::fs::write(log.join(leftover), b"").expect("writes");
+            assert_is_whole(data.path()).await;
+        }
+    }
+}

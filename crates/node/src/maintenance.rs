@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use breccia_replication::{ShardConsensus, SharedLog};
-use breccia_store::Engine;
+use breccia_replication::{Proposal, ShardConsensus, SharedLog};
+use breccia_service::machine::read_durable_applied;
+use breccia_store::{Engine, ShardEngine, StoreError};
 use breccia_types::{NodeClock, ShardId};
+use futures::FutureExt;
 use parking_lot::{Condvar, Mutex};
 
 use crate::health::NodeHealth;
@@ -20,6 +22,10 @@ use crate::node::Shard;
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often shards are looked through for expired rows.
 const RECLAIM_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a compaction waits for the entry that tells the time.
+const PROPOSAL_PATIENCE: Duration = Duration::from_secs(5);
+const PROPOSAL_POLL: Duration = Duration::from_millis(5);
 
 /// What the background threads look after.
 pub(crate) struct Watch {
@@ -104,7 +110,7 @@ impl Watch {
                 self.make_room();
             }
             if reclaimed.elapsed() >= RECLAIM_INTERVAL {
-                self.reclaim();
+                self.reclaim(stop);
                 reclaimed = Instant::now();
             }
         }
@@ -151,24 +157,149 @@ impl Watch {
         }
     }
 
-    fn reclaim(&self) {
+    fn reclaim(&self, stop: &Stop) {
         let now = self.clock.now();
         for shard in self.shards.load().values() {
             let engine = shard.data.engine();
-            if shard.data.health.quarantined().is_some() || !engine.is_worth_reclaiming(now) {
+            if shard.data.health.quarantined().is_some() {
                 continue;
             }
-            // An entry without commands: its stamp lets every replica know what time it is,
-            // and only what has expired by an applied stamp may be dropped. Compaction may
-            // start before it is applied; then it drops a little less.
-            drop(shard.group.propose(Vec::new()));
+            // For the compactions that RocksDB begins by itself.
+            if let Err(error) = advance_horizon(engine.as_ref()) {
+                tracing::warn!(shard = %shard.id(), %error, "what has expired is kept");
+                continue;
+            }
+            if !engine.is_worth_reclaiming(now) {
+                continue;
+            }
+            // An entry without commands: its stamp lets every replica know what time it is.
+            self.wait_for(shard.group.propose(Vec::new()), stop);
             tracing::info!(shard = %shard.id(), "compacting, to give back the space of rows that are gone");
-            engine.compact(None);
+            if let Err(error) = reclaim(engine.as_ref()) {
+                tracing::warn!(shard = %shard.id(), %error, "not compacted");
+            }
         }
     }
+
+    /// Waits for an entry to be applied, but not for long: without it a little less is
+    /// dropped.
+    fn wait_for(&self, mut proposal: Proposal, stop: &Stop) {
+        let deadline = Instant::now() + PROPOSAL_PATIENCE;
+        while (&mut proposal).now_or_never().is_none() && Instant::now() < deadline {
+            if stop.wait(PROPOSAL_POLL) {
+                return;
+            }
+        }
+    }
+}
+
+/// Drops what has expired by the last stamp that was applied. Entries that a crash makes the
+/// log repeat must find what they found the first time, so that stamp is made durable first.
+fn reclaim(shard: &dyn ShardEngine) -> Result<(), StoreError> {
+    shard.flush()?;
+    advance_horizon(shard)?;
+    shard.compact(None);
+    Ok(())
+}
+
+/// Lets compactions drop what had expired when the last flush began.
+fn advance_horizon(shard: &dyn ShardEngine) -> Result<(), StoreError> {
+    shard.advance_horizon(read_durable_applied(shard)?.stamp);
+    Ok(())
 }
 
 fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use breccia_service::kv::{self, KvService};
+    use breccia_service::{Service, Services, ShardMachine};
+    use breccia_store::{Durability, RetentionRules, RocksEngine, RocksOptions};
+    use breccia_types::kv::Expiry;
+    use breccia_types::{Command, Entry, LogIndex, TableId, TableOptions, Timestamp};
+    use bytes::Bytes;
+
+    use super::*;
+
+    const SHARD: ShardId = ShardId::new(3);
+
+    struct Bed {
+        engine: RocksEngine,
+        machine: ShardMachine,
+        table: breccia_types::Table,
+        _data: tempfile::TempDir,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let data = tempfile::tempdir().expect("a directory");
+            let options = RocksOptions {
+                memory_bytes: 64 << 20,
+                background_jobs: 2,
+                new: Default::default(),
+            };
+            let rules = Arc::new(RetentionRules::default());
+            let engine = RocksEngine::open(data.path(), &options, rules).expect("opens");
+            let services = Services::new([Arc::new(KvService) as Arc<dyn Service>]);
+            let shard = engine.open_shard(SHARD).expect("a shard");
+            let machine = ShardMachine::open(shard, services).expect("opens");
+            let (id, name) = (TableId::new(20), "t".to_owned());
+            let table = breccia_types::Table { id, name, options: TableOptions::default() };
+            Self { engine, machine, table, _data: data }
+        }
+
+        fn shard(&self) -> Arc<dyn ShardEngine> {
+            self.engine.open_shard(SHARD).expect("a shard")
+        }
+
+        /// Applies an entry that puts a row; its effects are volatile.
+        fn put(&mut self, index: u64, seconds: i64, key: &'static str, lives: Option<Duration>) {
+            let mut put = self.table.put(Bytes::from_static(key.as_bytes()), Bytes::new());
+            if let Some(lives) = lives {
+                put = put.expiring(Expiry::After(lives));
+            }
+            let payload = kv::codec::encode_write(&put);
+            let command = Command { service: kv::SERVICE_ID, request_id: None, payload };
+            let stamp = Timestamp::from_micros(seconds * 1_000_000);
+            let entry = Entry { index: LogIndex::new(index), stamp, commands: vec![command] };
+            let mut prepared = self.machine.prepare(&[entry]).expect("prepares");
+            let batch = std::mem::take(&mut prepared.batch);
+            self.engine.write(&[(SHARD, batch)], Durability::Volatile).expect("writes");
+            self.machine.commit(prepared);
+        }
+
+        fn rows(&self) -> u64 {
+            self.shard().usage().keys_estimate
+        }
+    }
+
+    #[test]
+    fn what_has_expired_is_dropped_once_the_stamp_that_says_so_is_durable_and_not_before() {
+        let mut bed = Bed::new();
+        bed.put(1, 50, "expires at 100", Some(Duration::from_secs(50)));
+        bed.put(2, 200, "stays", None);
+        let shard = bed.shard();
+        shard.compact(None);
+        let before = bed.rows();
+        // Applied, but nobody has said that it is durable: a compaction keeps everything.
+        shard.compact(None);
+        assert_eq!(bed.rows(), before);
+        reclaim(shard.as_ref()).expect("reclaims");
+        assert_eq!(bed.rows(), before - 1);
+    }
+
+    #[test]
+    fn a_row_that_only_a_stamp_to_come_sees_expired_is_kept() {
+        let mut bed = Bed::new();
+        bed.put(1, 50, "expires at 100", Some(Duration::from_secs(50)));
+        bed.put(2, 99, "stays", None);
+        let shard = bed.shard();
+        shard.compact(None);
+        let before = bed.rows();
+        reclaim(shard.as_ref()).expect("reclaims");
+        assert_eq!(bed.rows(), before);
+    }
 }

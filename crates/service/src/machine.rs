@@ -6,6 +6,8 @@ use breccia_store::transaction::own_records;
 use breccia_store::{Applied, Reader, ShardBatch, ShardEngine, StoreError, Transaction};
 use breccia_types::{Command, Entry, LogIndex, Outcome, Rejected, TableId, Timestamp};
 
+use bytes::Bytes;
+
 use crate::requests;
 use crate::service::{DroppedTables, ServiceContext, Services, WriteError};
 
@@ -50,7 +52,6 @@ impl ShardMachine {
                 dropped.insert(TableId::new(u32::from_be_bytes(id)));
             }
         }
-        shard.advance_horizon(applied.stamp);
         Ok(Self { shard, services, applied, dropped })
     }
 
@@ -125,7 +126,6 @@ impl ShardMachine {
         if let Some(dropped) = prepared.dropped {
             self.dropped = dropped;
         }
-        self.shard.advance_horizon(self.applied.stamp);
         prepared.outcomes
     }
 }
@@ -159,7 +159,20 @@ fn run(
 /// # Errors
 /// [`StoreError::UnknownFormat`], or what reading reports.
 pub fn read_applied(shard: &dyn Reader) -> Result<Applied, StoreError> {
-    let Some(stored) = shard.get(&breccia_store::key::own(APPLIED))? else {
+    applied_of(shard.get(&breccia_store::key::own(APPLIED))?)
+}
+
+/// How far the log of a shard is applied so that a crash cannot take it away: at least what
+/// was applied before the shard's last flush.
+///
+/// # Errors
+/// As those of [`read_applied`].
+pub fn read_durable_applied(shard: &dyn ShardEngine) -> Result<Applied, StoreError> {
+    applied_of(shard.get_durable(&breccia_store::key::own(APPLIED))?)
+}
+
+fn applied_of(stored: Option<Bytes>) -> Result<Applied, StoreError> {
+    let Some(stored) = stored else {
         return Ok(Applied { index: LogIndex::default(), stamp: Timestamp::MIN });
     };
     decode_applied(&stored).ok_or_else(|| StoreError::UnknownFormat {

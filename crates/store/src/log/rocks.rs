@@ -274,10 +274,10 @@ fn family_options(chosen: &RocksLogOptions) -> Options {
 }
 
 fn open_database(path: &Path, options: &RocksLogOptions) -> Result<Database, StoreError> {
-    let families = [
-        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Options::default()),
-        ColumnFamilyDescriptor::new(FAMILY, family_options(options)),
-    ];
+    // The default family holds nothing, but the largest write buffer of all families is what
+    // RocksDB reserves for a write-ahead file, and wants to be free after a full disk.
+    let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, FAMILY]
+        .map(|name| ColumnFamilyDescriptor::new(name, family_options(options)));
     let opened = Database::open_cf_descriptors(&database_options(options), path, families);
     opened.map_err(|error| open_error(&error, path))
 }

@@ -232,13 +232,7 @@ impl Engine for RocksEngine {
 
     fn flush(&self) -> Result<(), StoreError> {
         // One that cannot be flushed does not keep the others from it.
-        let failed = self
-            .shards
-            .read()
-            .values()
-            .filter_map(|shard| shard.flush().err())
-            .fold(None, |_, error| Some(error));
-        failed.map_or(Ok(()), Err)
+        self.shards.read().values().map(|shard| shard.flush()).fold(Ok(()), Result::and)
     }
 
     fn cancel_compactions(&self) {
@@ -267,9 +261,7 @@ impl Drop for RocksEngine {
     fn drop(&mut self) {
         let shards = self.shards.read();
         let volatile = shards.values().filter(|shard| shard.is_volatile());
-        if let Some(error) =
-            volatile.filter_map(|shard| shard.flush().err()).fold(None, |_, error| Some(error))
-        {
+        if let Err(error) = volatile.map(|shard| shard.flush()).fold(Ok(()), Result::and) {
             tracing::warn!(%error, "not flushed: what was volatile is left to the other log");
         }
         self.database.cancel_all_background_work(true);
