@@ -24,8 +24,8 @@ pub(crate) const HTTP_ADDRESS_DEFAULT: &str = "127.0.0.1:7400";
 pub(crate) const RESP_ADDRESS_DEFAULT: &str = "127.0.0.1:7379";
 /// Where a node listens for other nodes if nothing is said.
 pub(crate) const PEER_ADDRESS_DEFAULT: &str = "127.0.0.1:7401";
-/// What is logged if nothing is said: the library that orders the logs tells of every step.
-const LOG_DEFAULT: &str = "info,openraft=warn,chitchat=warn";
+/// What is logged if nothing is said.
+const LOG_DEFAULT: &str = "info";
 /// The file that is read if `--config` names none.
 const FILE_DEFAULT: &str = "breccia.toml";
 
@@ -81,8 +81,7 @@ pub(crate) struct Settings {
     /// [env: BRECCIA_ALLOW_REMOTE]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) allow_remote: Option<bool>,
-    /// What is logged, such as info or breccia_node=debug [env: BRECCIA_LOG] [default: info,
-    /// and warn for what libraries say]
+    /// What is logged, such as info or breccia_node=debug [env: BRECCIA_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// How it is logged [env: BRECCIA_LOG_FORMAT] [default: text]

@@ -8,12 +8,16 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 use crate::exit::Failure;
 
+/// What libraries tell of each step, unless the filter asks for it by name: the parts that
+/// use them tell what came of it.
+const QUIET: &str = "openraft=off,chitchat=error";
+
 /// Starts logging as the configuration says.
 ///
 /// # Errors
 /// [`Failure`] if the filter is not valid.
 pub(crate) fn start(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log)).map_err(|error| {
         Failure::usage(format!(
             "--log {:?}: {error}; use a level such as info, or parts such as breccia_node=debug",
             config.log

@@ -1,6 +1,6 @@
 //! Clusters of real processes, through every front end.
 
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod harness;
 

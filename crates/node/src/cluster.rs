@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use breccia_ring::{Placement, PlacementError};
-use breccia_router::router::Placements;
+use breccia_router::{Placed, Placements};
 use breccia_service::meta::ClusterState;
 use breccia_store::{Reader, RetentionRules};
 use breccia_types::{Epoch, Member, NodeId, RequestError, ShardId, Slot, Table, TableKind};
@@ -18,7 +18,7 @@ pub(crate) struct ClusterView {
     rules: Arc<RetentionRules>,
     /// Tells that the state has changed.
     changes: watch::Sender<()>,
-    placements: watch::Sender<Arc<Placement>>,
+    placed: watch::Sender<Placed>,
 }
 
 impl ClusterView {
@@ -32,7 +32,7 @@ impl ClusterView {
             state: ArcSwapOption::empty(),
             rules,
             changes: watch::Sender::new(()),
-            placements: watch::Sender::new(unknown),
+            placed: watch::Sender::new(Placed { shards: Arc::clone(&unknown), meta: unknown }),
         })
     }
 
@@ -44,7 +44,7 @@ impl ClusterView {
     /// Where the shards are, now and whenever that changes. Nowhere, at epoch 0, until this
     /// node knows.
     pub(crate) fn placements(&self) -> Placements {
-        self.placements.subscribe()
+        self.placed.subscribe()
     }
 
     /// Waits until the state is as it should be, but no longer than `patience`; whether it is.
@@ -75,11 +75,14 @@ impl ClusterView {
                     options.kind == TableKind::Versioned && !options.retention.keeps_all()
                 });
                 self.rules.replace(versioned.map(|table| (table.id, table.options.retention)));
-                let placement = Arc::clone(&state.placement);
+                let placed = Placed {
+                    shards: Arc::clone(&state.placement),
+                    meta: Arc::clone(&state.meta_placement),
+                };
                 self.state.store(Some(Arc::new(state)));
-                self.placements.send_if_modified(|present| {
-                    let is_new = *present != placement;
-                    *present = placement;
+                self.placed.send_if_modified(|present| {
+                    let is_new = *present != placed;
+                    *present = placed;
                     is_new
                 });
                 self.changes.send_replace(());
@@ -96,7 +99,7 @@ impl ClusterView {
 
     /// Where the shards are: nowhere, at epoch 0, until this node knows.
     pub(crate) fn placement(&self) -> Arc<Placement> {
-        Arc::clone(&self.placements.borrow())
+        Arc::clone(&self.placed.borrow().shards)
     }
 
     /// A node of the cluster.

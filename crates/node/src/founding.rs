@@ -203,7 +203,7 @@ mod tests {
         let config = || NodeConfig { memory_bytes: 64 << 20, ..NodeConfig::new(data) };
         for written in [41, 42] {
             let node = Node::open(config()).await.expect("opens");
-            let table = node.table("plain").expect("the table");
+            let table = node.table("plain").await.expect("the table");
             assert_eq!(node.count(&table).await, Ok(written));
             node.write(&table, table.put("new".into(), "row".into()), None).await.expect("writes");
             node.shutdown().await;
@@ -221,7 +221,10 @@ mod tests {
             });
             assert_is_whole(data.path()).await;
         }
-        let data = killed(|engine, node, _| found_if_new(engine, node, None).expect("founds"));
+        let data = killed(|engine, node, _| {
+            let founder = Member { node, ..Member::default() };
+            found_if_new(engine, &founder, None, None).expect("founds");
+        });
         assert_is_whole(data.path()).await;
     }
 

@@ -52,6 +52,15 @@ pub enum JoinError {
         /// What was found.
         rejection: Rejection,
     },
+    /// The node runs at its old address, too.
+    #[error(
+        "this node runs already, at {address}: its data directory was copied; start this one with \
+         an empty data directory, or stop the other"
+    )]
+    RunsAlready {
+        /// Where it runs.
+        address: String,
+    },
     /// No node that was named can take it in.
     #[error(
         "cannot join a cluster through {addresses}: {reason}; check that a node of the cluster \
@@ -126,6 +135,25 @@ pub(crate) async fn check(
         }
     }
     Ok(())
+}
+
+/// Makes sure that this node does not run at the address where it ran before, too: then this
+/// is a copy of its data directory.
+pub(crate) async fn check_not_copied(
+    transport: &TcpTransport,
+    node: NodeId,
+    address: &str,
+) -> Result<(), JoinError> {
+    if address.is_empty() {
+        return Ok(());
+    }
+    match transport.dial(address).await {
+        Ok(dialed) if dialed.peer.node == node => {
+            Err(JoinError::RunsAlready { address: address.to_owned() })
+        }
+        Ok(_) => Ok(()),
+        Err(error) => refused(address, error),
+    }
 }
 
 fn same_cluster(

@@ -446,6 +446,11 @@ impl Opening {
     ) -> Result<(), OpenError> {
         if let Some(state) = self.cluster.state() {
             members::take_over(self.member.node, &state, &tcp.peers());
+            if let Some(known) = state.members.get(&self.member.node)
+                && known.peer != self.member.peer
+            {
+                join::check_not_copied(tcp, known.node, &known.peer).await?;
+            }
             return Ok(join::check(tcp, &peering.join, state.id).await?);
         }
         let begun = self.databases.directory.as_ref().and_then(|directory| directory.cluster);

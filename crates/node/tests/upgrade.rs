@@ -45,7 +45,7 @@ fn old_directory() -> TempDir {
 
 /// Everything that the old version acknowledged, the reply to a request id included.
 async fn assert_holds_what_was_written(node: &Node) {
-    let plain = node.table("plain").expect("the table");
+    let plain = node.table("plain").await.expect("the table");
     for n in 0..40 {
         let row = node.get(&plain, format!("k{n}").as_bytes()).await.expect("reads");
         assert_eq!(row.expect("a row").value, format!("v{n}"));
@@ -53,7 +53,7 @@ async fn assert_holds_what_was_written(node: &Node) {
     let swap = plain.compare_and_set(Bytes::from("swapped"), None, Some(Bytes::from("1")));
     let again = node.write(&plain, swap, Some(RequestId::new([7; 16]))).await;
     assert_eq!(again, Ok(KvReply::Swapped { swapped: true, actual: None }));
-    let versioned = node.table("versioned").expect("the table");
+    let versioned = node.table("versioned").await.expect("the table");
     let history =
         History { key: Bytes::from("k"), from: Timestamp::MIN, to: Timestamp::MAX, limit: 9 };
     let versions = node.history(&versioned, history).await.expect("reads");
@@ -62,7 +62,7 @@ async fn assert_holds_what_was_written(node: &Node) {
     assert_eq!(versions, [(3, "v3".into()), (2, "v2".into()), (1, "v1".into())]);
     let greeting = node.get(node.redis_table(), b"greeting").await.expect("reads");
     assert_eq!(greeting.expect("a row").value, "hello");
-    assert!(matches!(node.table("dropped"), Err(RequestError::UnknownTable { .. })));
+    assert!(matches!(node.table("dropped").await, Err(RequestError::UnknownTable { .. })));
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_directory_without_a_raft_log_opens_with_all_it_holds_and_goes_on() {
     assert_eq!(node.id().get(), 2_386_728_756_026_484_033);
     assert_eq!(node.status().shards.len(), 2);
     assert_holds_what_was_written(&node).await;
-    let plain = node.table("plain").expect("the table");
+    let plain = node.table("plain").await.expect("the table");
     assert_eq!(node.count(&plain).await, Ok(ROWS));
     node.write(&plain, plain.put("new".into(), "row".into()), None).await.expect("writes");
     // A kill, and then an orderly end.
@@ -82,7 +82,7 @@ async fn a_directory_without_a_raft_log_opens_with_all_it_holds_and_goes_on() {
     for data in [killed.path(), data.path()] {
         let node = Node::open(config(data)).await.expect("opens again");
         assert_holds_what_was_written(&node).await;
-        let plain = node.table("plain").expect("the table");
+        let plain = node.table("plain").await.expect("the table");
         assert_eq!(node.count(&plain).await, Ok(ROWS + 1));
         node.shutdown().await;
     }

@@ -34,7 +34,7 @@ impl Inner {
         };
         visited.push(self.node);
         let request = ForwardedRequest {
-            epoch: self.placements.borrow().epoch(),
+            epoch: self.placements.borrow().epoch(asked.shard),
             shard: asked.shard,
             hops_left,
             visited,

@@ -31,5 +31,5 @@ pub use merge::{MergeLimits, PageSource, merged_page};
 pub use metrics::RouterMetrics;
 pub use receive::METHOD;
 pub use route::{Consistency, Hint, Journey, LocalRole, Reason, Route, View, route};
-pub use router::{Placements, Router};
+pub use router::{Placed, Placements, Router};
 pub use scatter::Scatter;

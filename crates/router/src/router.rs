@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use breccia_ring::Placement;
+use breccia_ring::{Placement, ReplicaPlace};
 use breccia_transport::Transport;
 use breccia_types::limits::FORWARD_BYTES_WAITING_MAX;
-use breccia_types::{Command, NodeId, Outcome, RequestError, ShardId};
+use breccia_types::{Command, Epoch, NodeId, Outcome, RequestError, ShardId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -21,8 +21,32 @@ use crate::metrics::{Counters, RouterMetrics, count};
 use crate::route::{Consistency, Hint, Journey, Reason, Route, View, route, serves};
 use crate::wire::Body;
 
-/// The placement as this node knows it, and its changes.
-pub type Placements = watch::Receiver<Arc<Placement>>;
+/// The placements as this node knows them, and their changes.
+pub type Placements = watch::Receiver<Placed>;
+
+/// Where all shards are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Those that hold slots.
+    pub shards: Arc<Placement>,
+    /// The meta shard: the one shard of its placement.
+    pub meta: Arc<Placement>,
+}
+
+impl Placed {
+    /// The replicas of a shard.
+    #[must_use]
+    pub fn replicas(&self, shard: ShardId) -> &[ReplicaPlace] {
+        match shard {
+            ShardId::META => self.meta.replicas(ShardId::new(0)),
+            _ => self.shards.replicas(shard),
+        }
+    }
+
+    pub(crate) fn epoch(&self, shard: ShardId) -> Epoch {
+        if shard == ShardId::META { self.meta.epoch() } else { self.shards.epoch() }
+    }
+}
 
 /// Nodes that are asked at most in one round by the node that a request starts at.
 const ROUND_ATTEMPTS_MAX: u32 = 8;
@@ -275,12 +299,12 @@ impl Inner {
         show: impl FnOnce(View<'_>) -> T,
     ) -> T {
         let suspects = self.suspects.list();
-        let placement = Arc::clone(&self.placements.borrow());
+        let placed = self.placements.borrow().clone();
         show(View {
             node: self.node,
             role: self.local.role(shard),
-            epoch: placement.epoch(),
-            replicas: placement.replicas(shard),
+            epoch: placed.epoch(shard),
+            replicas: placed.replicas(shard),
             hint: self.leaders.get(shard),
             suspects: &suspects,
             tried,
@@ -313,7 +337,7 @@ impl Inner {
         match result {
             Ok(answer) => End::Answered { by: self.node, answer },
             Err(LocalError::NotLeader { leader }) => {
-                let epoch = self.placements.borrow().epoch();
+                let epoch = self.placements.borrow().epoch(asked.shard);
                 let hint = leader.map(|leader| Hint { leader, epoch });
                 self.on_wrong_owner(self.node, asked.shard, hint);
                 End::NotDone(Obstacle::NotLeader { node: self.node })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::NodeId;
 
 /// A node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Member {
     /// Its identity.
     pub node: NodeId,

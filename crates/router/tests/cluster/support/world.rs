@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_ring::{Placement, Step};
-use breccia_router::{Consistency, LocalError, LocalRole, Router, ShardRead};
+use breccia_router::{Consistency, LocalError, LocalRole, Placed, Router, ShardRead};
 use breccia_types::{
     Command, Epoch, NodeId, Outcome, ReplicaId, RequestError, RequestId, ServiceId, ShardId,
 };
@@ -30,7 +30,7 @@ pub(crate) struct World {
 struct Node {
     router: Router,
     shards: Arc<FakeShards>,
-    placements: watch::Sender<Arc<Placement>>,
+    placements: watch::Sender<Placed>,
 }
 
 pub(crate) fn n(id: u64) -> NodeId {
@@ -68,6 +68,12 @@ fn placed_on_three() -> Placement {
     steps.iter().fold(founded, |placement, step| placement.after(step).expect("possible"))
 }
 
+/// No test asks for the meta shard.
+fn placed(shards: Placement) -> Placed {
+    let shards = Arc::new(shards);
+    Placed { meta: Arc::clone(&shards), shards }
+}
+
 impl World {
     /// Nobody leads yet.
     pub(crate) fn new() -> Self {
@@ -85,7 +91,7 @@ impl World {
                 failing: Mutex::default(),
                 slow: Mutex::default(),
             });
-            let (placements, watching) = watch::channel(Arc::new(placement.clone()));
+            let (placements, watching) = watch::channel(placed(placement.clone()));
             let transport = FakeTransport { node: n(id), network: Arc::downgrade(&network) };
             let transport = Arc::new(transport);
             let router = Router::new(n(id), shards.clone(), transport, watching, seed() + id);
@@ -127,7 +133,7 @@ impl World {
     }
 
     pub(crate) fn place(&self, id: u64, placement: Placement) {
-        self.nodes[&id].placements.send_replace(Arc::new(placement));
+        self.nodes[&id].placements.send_replace(placed(placement));
     }
 
     pub(crate) fn router(&self, id: u64) -> &Router {
