@@ -8,7 +8,7 @@ use breccia_transport::{Peer, duplex};
 use breccia_types::NodeId;
 
 use super::support::{Cluster, SHARD, assert_once, replica, wait_for};
-use crate::consensus::ProposeError;
+use crate::consensus::{ApplyError, ProposeError};
 use crate::raft::refusal::Refused;
 use crate::raft::wire::{self, Envelope, NoAnswer};
 use crate::raft::{GroupHealth, Role};
@@ -98,6 +98,23 @@ async fn a_replica_without_room_waits_and_goes_on_when_there_is_some() {
     assert_eq!(cluster.status(full).map(|status| status.role), Some(Role::Follower));
     cluster.machines(full).set(|faults| faults.has_no_room = false);
     assert_eq!(cluster.agree(&[1, 2, 3]).await, ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_room_proposals_are_refused_and_those_in_an_entry_are_unknown_but_not_lost() {
+    let cluster = Cluster::with_voters(1).await;
+    cluster.write("before").await;
+    cluster.machines(1).set(|faults| faults.has_no_room = true);
+    assert_eq!(cluster.propose(1, "in an entry").await, Err(ProposeError::Unknown));
+    let refused = cluster.propose(1, "refused").await;
+    assert!(matches!(refused, Err(ProposeError::Apply(ApplyError::ReadOnly { .. }))));
+    cluster.machines(1).set(|faults| faults.has_no_room = false);
+    wait_for("it has room", async || {
+        cluster.status(1).is_some_and(|status| status.health == GroupHealth::Running)
+    })
+    .await;
+    cluster.write("after").await;
+    assert_eq!(cluster.agree(&[1]).await, ["before", "in an entry", "after"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
