@@ -6,7 +6,7 @@ SHELL := /bin/bash
 DATA ?= breccia-data
 ENV := . tools/env.sh;
 
-.PHONY: help setup build run test format lint bench redis-suite clean
+.PHONY: help setup build run cluster test format lint bench redis-suite clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -17,9 +17,12 @@ setup: ## Install what a build lacks, and compile RocksDB once into a cache
 build: setup ## Build the release binary
 	@$(ENV) cargo build --release --locked -p breccia
 
-run: build ## Start a node with the flights sample and keep serving until Ctrl-C
+run: build ## Start three nodes in one process with the flights sample, until Ctrl-C
 	@$(ENV) exec cargo run --release --locked --quiet -p breccia -- \
-	  dev --data $(DATA) --sample data/flights.csv.zst
+	  dev --nodes 3 --data $(DATA) --sample data/flights.csv.zst
+
+cluster: build ## Start three nodes as three processes, until Ctrl-C
+	@$(ENV) exec tools/cluster.sh $(DATA)-cluster
 
 format: ## Check the formatting
 	@cargo fmt --all --check
