@@ -124,7 +124,7 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
     let config = arguments.config()?;
     let needs_namespaces = config.cluster.has_network || config.cluster.has_small_disks;
     if needs_namespaces && std::env::var_os(INSIDE).is_none() {
-        return Err(enter_namespaces());
+        return Err(enter_namespaces(config.cluster.has_network));
     }
     println!("seed {}", config.workload.seed);
     let runtime = tokio::runtime::Runtime::new()?;
@@ -139,13 +139,16 @@ fn prove(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Becomes the same command in namespaces of its own, where it may mount disks and connect
 /// networks. Returns only if that is not possible.
-fn enter_namespaces() -> anyhow::Error {
+fn enter_namespaces(has_network: bool) -> anyhow::Error {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return error.into(),
     };
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--net", "--mount", "--fork", "--kill-child"]);
+    command.args(["--user", "--map-root-user", "--mount", "--fork", "--kill-child"]);
+    if has_network {
+        command.arg("--net");
+    }
     command.arg("--").arg(program).args(std::env::args_os().skip(1)).env(INSIDE, "1");
     anyhow::Error::new(command.exec()).context("cannot run unshare")
 }

@@ -30,7 +30,7 @@ impl Counterexample {
         let mut lines: Vec<Line> = operations
             .iter()
             .enumerate()
-            .filter(|(_, operation)| operation.invoked <= until)
+            .filter(|(_, operation)| operation.invoked <= until && can_explain(operation))
             .map(|(position, operation)| Line {
                 operation: operation.clone(),
                 place: order.iter().position(|placed| *placed == position).map(|place| place + 1),
@@ -55,7 +55,8 @@ impl fmt::Display for Counterexample {
             f,
             "No order of these operations explains the answer marked ==> (it came at {} s).\n\
              `order` is a longest order that explains the answers in it; `-` is not in it.\n\
-             Unknown outcomes may have taken effect at any time after their question, or never.\n",
+             Unknown outcomes may have taken effect at any time after their question, or never. \
+             Refused operations and reads without an answer are left out.\n",
             self.until
         )?;
         let hidden = self.lines.len().saturating_sub(SHOWN_MAX);
@@ -82,6 +83,15 @@ impl fmt::Display for Counterexample {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Whether the operation can have changed the row, or tells something of it.
+fn can_explain(operation: &Operation) -> bool {
+    match operation.outcome {
+        Outcome::Answered(_) => true,
+        Outcome::Refused(_) => false,
+        Outcome::Unknown(_) => operation.call != Call::Read,
     }
 }
 

@@ -1,12 +1,17 @@
 //! The search for an order, after Wing and Gong, with Lowe's memory of what was tried.
 //!
 //! A configuration is which operations have taken effect, and the state that left. Whether the
-//! rest can be explained depends on nothing else, so each is looked at once. Operations with an
-//! unknown outcome need not take effect at all: a configuration in which fewer of them have is
-//! at least as good as one in which more have, all else being equal, and makes the other
-//! superfluous. Without that, each unknown write would double the work.
+//! rest can be explained depends on nothing else, so each is looked at once. What keeps the
+//! number of configurations small:
+//!
+//! - Operations of unknown outcome need not take effect at all. So a configuration in which
+//!   fewer of them have is at least as good as one in which more have, all else being equal, and
+//!   makes the other superfluous. Configurations with few of them are looked at first.
+//! - An operation that is right now and whose answer says that it changes nothing, such as a
+//!   read, can as well come now: no other order need be tried.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::history::{Answer, Call, Moment};
 use crate::register::{self, State};
@@ -53,9 +58,9 @@ impl Set {
         self.0.get(item / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
     }
 
-    fn toggle(&mut self, item: usize) {
+    fn add(&mut self, item: usize) {
         if let Some(word) = self.0.get_mut(item / 64) {
-            *word ^= 1 << (item % 64);
+            *word |= 1 << (item % 64);
         }
     }
 
@@ -64,133 +69,123 @@ impl Set {
     }
 }
 
-/// A configuration on the way, and what to try from it.
-struct Frame {
-    /// The item that led here, and the state before it.
+/// What has taken effect, and the number of the state that left.
+#[derive(Debug, Clone)]
+struct Configuration {
+    answered: Set,
+    answered_count: usize,
+    unknown: Set,
+    unknown_count: usize,
+    state: usize,
+    /// The configuration before, and the item that led here from it.
     by: Option<(usize, usize)>,
-    /// Items that may come next, and how many of them were tried.
-    candidates: Vec<usize>,
-    tried: usize,
 }
 
 struct Searcher<'a> {
     items: &'a [Item<'a>],
-    configurations_left: usize,
+    configurations_max: usize,
     /// All states seen, numbered.
     states: Vec<State>,
     numbers: HashMap<State, usize>,
-    /// Items that have taken effect: those with an answer, and the others.
-    answered: Set,
-    unknown: Set,
-    /// The number of the present state.
-    state: usize,
-    answers_left: usize,
+    /// All configurations, numbered, and those still to look at: few unknown items first, then
+    /// many answered ones.
+    configurations: Vec<Configuration>,
+    waiting: BinaryHeap<(Reverse<usize>, usize, usize)>,
     /// For each set of answered items and state, the least sets of unknown ones.
     seen: HashMap<(Set, usize), Vec<Set>>,
-    longest: Vec<usize>,
-    longest_left: usize,
 }
 
 impl<'a> Searcher<'a> {
     fn new(items: &'a [Item<'a>], configurations_max: usize) -> Self {
-        let answers = items.iter().filter(|item| item.answer.is_some()).count();
+        let first = Configuration {
+            answered: Set::none_of(items.len()),
+            answered_count: 0,
+            unknown: Set::none_of(items.len()),
+            unknown_count: 0,
+            state: 0,
+            by: None,
+        };
         Self {
             items,
-            configurations_left: configurations_max,
+            configurations_max,
             states: vec![None],
             numbers: HashMap::from([(None, 0)]),
-            answered: Set::none_of(items.len()),
-            unknown: Set::none_of(items.len()),
-            state: 0,
-            answers_left: answers,
+            configurations: vec![first],
+            waiting: BinaryHeap::from([(Reverse(0), 0, 0)]),
             seen: HashMap::new(),
-            longest: Vec::new(),
-            longest_left: answers + 1,
         }
     }
 
     fn run(mut self) -> Search {
-        let mut way = vec![Frame { by: None, candidates: self.candidates(), tried: 0 }];
-        while self.answers_left > 0 {
-            self.remember_if_longest(&way);
-            let Some(frame) = way.last_mut() else {
-                return Search::Impossible { longest: self.longest };
-            };
-            let Some(item) = frame.candidates.get(frame.tried).copied() else {
-                if let Some((item, state)) = way.pop().and_then(|frame| frame.by) {
-                    self.toggle(item);
-                    self.state = state;
-                }
-                continue;
-            };
-            frame.tried += 1;
-            let Some(next) = self.step(item) else { continue };
-            self.toggle(item);
-            if !self.is_new(next) {
-                self.toggle(item);
-                continue;
+        let answers = self.items.iter().filter(|item| item.answer.is_some()).count();
+        let (mut longest, mut longest_count) = (0, 0);
+        while let Some((_, answered_count, number)) = self.waiting.pop() {
+            if answered_count == answers {
+                return Search::Explained;
             }
-            if self.configurations_left == 0 {
+            if self.configurations.len() > self.configurations_max {
                 return Search::GaveUp;
             }
-            self.configurations_left -= 1;
-            let before = std::mem::replace(&mut self.state, next);
-            let candidates = self.candidates();
-            way.push(Frame { by: Some((item, before)), candidates, tried: 0 });
+            if answered_count > longest_count {
+                (longest, longest_count) = (number, answered_count);
+            }
+            if let Some(from) = self.configurations.get(number).cloned() {
+                self.look_at(&from, number);
+            }
         }
-        Search::Explained
+        Search::Impossible { longest: self.way_to(longest) }
     }
 
-    fn remember_if_longest(&mut self, way: &[Frame]) {
-        if self.answers_left < self.longest_left {
-            self.longest_left = self.answers_left;
-            let items = way.iter().filter_map(|frame| frame.by);
-            let positions = items.filter_map(|(item, _)| self.items.get(item));
-            self.longest = positions.map(|item| item.position).collect();
-        }
-    }
-
-    /// Has an item take effect, or takes that back.
-    fn toggle(&mut self, item: usize) {
-        if !self.is_answered(item) {
-            self.unknown.toggle(item);
+    /// Adds the configurations that one item leads to.
+    fn look_at(&mut self, from: &Configuration, number: usize) {
+        let (answered, unknown) = self.candidates(from);
+        let steps: Vec<(usize, usize)> = answered
+            .into_iter()
+            .filter_map(|item| Some((item, self.step(from.state, item)?)))
+            .collect();
+        let idle = steps.iter().find(|(item, next)| *next == from.state && self.tells_all(*item));
+        if let Some((item, next)) = idle {
+            self.add(from, number, (*item, *next));
             return;
         }
-        self.answered.toggle(item);
-        match self.answered.has(item) {
-            true => self.answers_left -= 1,
-            false => self.answers_left += 1,
+        for step in steps {
+            self.add(from, number, step);
+        }
+        for item in unknown {
+            if let Some(next) = self.step(from.state, item).filter(|next| *next != from.state) {
+                self.add(from, number, (item, next));
+            }
         }
     }
 
-    fn is_answered(&self, item: usize) -> bool {
-        self.items.get(item).is_some_and(|item| item.answer.is_some())
+    /// Whether an item's answer says what it changed. That of a write does not.
+    fn tells_all(&self, item: usize) -> bool {
+        self.items.get(item).is_some_and(|item| !matches!(item.call, Call::Write(_)))
     }
 
     /// The items that may take effect next: those that were asked before the first answer
-    /// that is still to be explained. Answered ones first, as they have to come anyway.
-    fn candidates(&self) -> Vec<usize> {
+    /// that is still to be explained. Those with an answer, and the others.
+    fn candidates(&self, from: &Configuration) -> (Vec<usize>, Vec<usize>) {
         let mut first_answer = Moment::NEVER;
         let (mut answered, mut unknown) = (Vec::new(), Vec::new());
         for (number, item) in self.items.iter().enumerate() {
             if item.invoked > first_answer {
                 break;
             }
-            if item.answer.is_some() && !self.answered.has(number) {
+            if item.answer.is_some() && !from.answered.has(number) {
                 first_answer = first_answer.min(item.ended);
                 answered.push(number);
-            } else if item.answer.is_none() && !self.unknown.has(number) {
+            } else if item.answer.is_none() && !from.unknown.has(number) {
                 unknown.push(number);
             }
         }
-        answered.append(&mut unknown);
-        answered
+        (answered, unknown)
     }
 
     /// The number of the state that an item leads to, if its answer agrees.
-    fn step(&mut self, number: usize) -> Option<usize> {
-        let item = self.items.get(number)?;
-        let (next, right) = register::apply(self.states.get(self.state)?, item.call)?;
+    fn step(&mut self, state: usize, item: usize) -> Option<usize> {
+        let item = self.items.get(item)?;
+        let (next, right) = register::apply(self.states.get(state)?, item.call)?;
         if item.answer.is_some_and(|told| !register::agrees(told, &right)) {
             return None;
         }
@@ -202,13 +197,35 @@ impl<'a> Searcher<'a> {
         Some(number)
     }
 
-    /// Whether the present sets with this state were not looked at, nor anything better.
-    fn is_new(&mut self, state: usize) -> bool {
-        let known = self.seen.entry((self.answered.clone(), state)).or_default();
-        if known.iter().any(|better| better.is_within(&self.unknown)) {
-            return false;
+    /// Adds what an item leads to, unless that or something better was added before.
+    fn add(&mut self, from: &Configuration, number: usize, (item, state): (usize, usize)) {
+        let mut next = Configuration { state, by: Some((number, item)), ..from.clone() };
+        if self.items.get(item).is_some_and(|item| item.answer.is_some()) {
+            next.answered.add(item);
+            next.answered_count += 1;
+        } else {
+            next.unknown.add(item);
+            next.unknown_count += 1;
         }
-        known.push(self.unknown.clone());
-        true
+        let known = self.seen.entry((next.answered.clone(), state)).or_default();
+        if known.iter().any(|better| better.is_within(&next.unknown)) {
+            return;
+        }
+        known.push(next.unknown.clone());
+        let place = (Reverse(next.unknown_count), next.answered_count, self.configurations.len());
+        self.waiting.push(place);
+        self.configurations.push(next);
+    }
+
+    /// The items that led to a configuration, in order, by the caller's positions.
+    fn way_to(&self, configuration: usize) -> Vec<usize> {
+        let mut way = Vec::new();
+        let mut at = self.configurations.get(configuration);
+        while let Some((before, item)) = at.and_then(|configuration| configuration.by) {
+            way.extend(self.items.get(item).map(|item| item.position));
+            at = self.configurations.get(before);
+        }
+        way.reverse();
+        way
     }
 }

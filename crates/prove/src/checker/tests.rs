@@ -161,7 +161,7 @@ fn calls() -> impl Strategy<Value = Call> {
 /// When an operation is asked for, takes effect and is answered; and what its client knows:
 /// 0 and 1: nothing, and it took effect or did not; else the answer.
 fn timings(operations: usize) -> impl Strategy<Value = Vec<(Call, u64, u64, u64, u8)>> {
-    let one = (calls(), 0..1_000u64, 0..60u64, 0..60u64, 0..12u8);
+    let one = (calls(), 0..600u64, 0..30u64, 0..30u64, 0..20u8);
     prop::collection::vec(one, 1..operations)
 }
 
@@ -212,7 +212,7 @@ fn naive(history: &[Operation], state: &State, left: &[usize]) -> bool {
 
 proptest! {
     #[test]
-    fn what_an_atomic_register_does_is_accepted(timings in timings(120)) {
+    fn what_an_atomic_register_does_is_accepted(timings in timings(60)) {
         prop_assert_eq!(check(&atomic_history(timings)), Verdict::Linearizable);
     }
 
