@@ -4,9 +4,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 DATA ?= breccia-data
+SECONDS ?= 1800
+NODES ?= 3
 ENV := . tools/env.sh;
 
-.PHONY: help setup build run cluster test format lint bench redis-suite clean
+.PHONY: help setup build run cluster test format lint prove bench redis-suite clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +34,12 @@ lint: setup ## Run clippy; warnings are errors
 
 test: setup format lint ## Run every test: unit, property, conformance, wire, process
 	@$(ENV) cargo test --workspace --locked
+
+prove: build ## Faults on real nodes under load for SECONDS (1800); NODES, SEED, FAULTS
+	@$(ENV) cargo build --release --locked -p breccia-prove
+	@$${CARGO_TARGET_DIR:-target}/release/breccia-prove \
+	  --binary $${CARGO_TARGET_DIR:-target}/release/breccia --nodes $(NODES) --seconds $(SECONDS) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 bench: build ## Compare the store with raw RocksDB, and the node with redis-server
 	@tools/setup.sh redis-server:redis-server redis-tools:redis-benchmark

@@ -91,8 +91,8 @@ impl Node {
         add("--http", self.address.http.to_string());
         add("--resp", self.address.resp.to_string());
         add("--shards", launch.shards.to_string());
+        add("--peer", self.peer.to_string());
         if !launch.peers.is_empty() {
-            add("--peer", self.peer.to_string());
             add("--replicas", (launch.peers.len() + 1).to_string());
             for peer in launch.peers.iter().filter(|_| self.joins) {
                 add("--join", peer.to_string());

@@ -21,6 +21,13 @@ pub fn shard_of(key: &Key, shards: u32) -> u32 {
     slot * shards / SLOTS
 }
 
+/// The first key in a shard, of so many, that is named by this number or a later one.
+pub(super) fn key_in_shard(name: &str, number: u64, (shard, shards): (u32, u32)) -> Key {
+    let keys = (0..).map(|more: u64| Key::new(&format!("{name}-{number}-{more}")));
+    let mut there = keys.filter(|key| shard_of(key, shards) == shard % shards);
+    there.next().unwrap_or_else(|| Key::new(name))
+}
+
 /// A key to work on.
 #[derive(Debug, Clone)]
 pub(super) struct Chosen {
@@ -71,14 +78,9 @@ impl Keys {
     /// A new key in the shard that has this place.
     fn fresh(&self, state: &mut State, place: u32) -> InUse {
         let profile = Profile::any(&mut state.random);
-        loop {
-            state.made += 1;
-            let key = Key::new(&format!("{}-{}", profile.name(), state.made));
-            if shard_of(&key, self.shards) == place % self.shards {
-                let left = self.operations_per_key;
-                return InUse { key, profile, seen: None, operations_left: left };
-            }
-        }
+        state.made += 1;
+        let key = key_in_shard(profile.name(), state.made, (place, self.shards));
+        InUse { key, profile, seen: None, operations_left: self.operations_per_key }
     }
 
     /// A key for one operation.

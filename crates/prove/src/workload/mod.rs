@@ -6,6 +6,7 @@ mod last_look;
 mod probe;
 mod profile;
 mod progress;
+mod pulse;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -157,6 +158,9 @@ impl Workload {
             for protocol in Protocol::ALL {
                 running.spawn(Client::new(Arc::clone(&shared), protocol).run());
             }
+        }
+        for shard in 0..shared.config.shards {
+            running.spawn(pulse::pulse(Arc::clone(&shared), shard));
         }
         Self { shared, running }
     }
