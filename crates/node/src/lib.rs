@@ -25,6 +25,7 @@ mod control;
 mod directory;
 mod driver;
 mod founding;
+mod gossip;
 mod health;
 mod join;
 mod local;

@@ -118,8 +118,8 @@ impl Watch {
 
     fn check_disk(&self) {
         let Some(path) = &self.data_dir else { return };
-        let free = match free_bytes(path) {
-            Ok(free) => free,
+        let free = match disk_space(path) {
+            Ok(space) => space.free_bytes,
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "cannot tell the free disk space");
                 return;
@@ -208,98 +208,18 @@ fn advance_horizon(shard: &dyn ShardEngine) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// The space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DiskSpace {
+    pub(crate) free_bytes: u64,
+    pub(crate) all_bytes: u64,
 }
 
-#[cfg(test)]
-mod tests {
-    use breccia_service::kv::{self, KvService};
-    use breccia_service::{Service, Services, ShardMachine};
-    use breccia_store::{Durability, RetentionRules, RocksEngine, RocksOptions};
-    use breccia_types::kv::Expiry;
-    use breccia_types::{Command, Entry, LogIndex, TableId, TableOptions, Timestamp};
-    use bytes::Bytes;
-
-    use super::*;
-
-    const SHARD: ShardId = ShardId::new(3);
-
-    struct Bed {
-        engine: RocksEngine,
-        machine: ShardMachine,
-        table: breccia_types::Table,
-        _data: tempfile::TempDir,
-    }
-
-    impl Bed {
-        fn new() -> Self {
-            let data = tempfile::tempdir().expect("a directory");
-            let options = RocksOptions {
-                memory_bytes: 64 << 20,
-                background_jobs: 2,
-                new: Default::default(),
-            };
-            let rules = Arc::new(RetentionRules::default());
-            let engine = RocksEngine::open(data.path(), &options, rules).expect("opens");
-            let services = Services::new([Arc::new(KvService) as Arc<dyn Service>]);
-            let shard = engine.open_shard(SHARD).expect("a shard");
-            let machine = ShardMachine::open(shard, services).expect("opens");
-            let (id, name) = (TableId::new(20), "t".to_owned());
-            let table = breccia_types::Table { id, name, options: TableOptions::default() };
-            Self { engine, machine, table, _data: data }
-        }
-
-        fn shard(&self) -> Arc<dyn ShardEngine> {
-            self.engine.open_shard(SHARD).expect("a shard")
-        }
-
-        /// Applies an entry that puts a row; its effects are volatile.
-        fn put(&mut self, index: u64, seconds: i64, key: &'static str, lives: Option<Duration>) {
-            let mut put = self.table.put(Bytes::from_static(key.as_bytes()), Bytes::new());
-            if let Some(lives) = lives {
-                put = put.expiring(Expiry::After(lives));
-            }
-            let payload = kv::codec::encode_write(&put);
-            let command = Command { service: kv::SERVICE_ID, request_id: None, payload };
-            let stamp = Timestamp::from_micros(seconds * 1_000_000);
-            let entry = Entry { index: LogIndex::new(index), stamp, commands: vec![command] };
-            let mut prepared = self.machine.prepare(&[entry]).expect("prepares");
-            let batch = std::mem::take(&mut prepared.batch);
-            self.engine.write(&[(SHARD, batch)], Durability::Volatile).expect("writes");
-            self.machine.commit(prepared);
-        }
-
-        fn rows(&self) -> u64 {
-            self.shard().usage().keys_estimate
-        }
-    }
-
-    #[test]
-    fn what_has_expired_is_dropped_once_the_stamp_that_says_so_is_durable_and_not_before() {
-        let mut bed = Bed::new();
-        bed.put(1, 50, "expires at 100", Some(Duration::from_secs(50)));
-        bed.put(2, 200, "stays", None);
-        let shard = bed.shard();
-        shard.compact(None);
-        let before = bed.rows();
-        // Applied, but nobody has said that it is durable: a compaction keeps everything.
-        shard.compact(None);
-        assert_eq!(bed.rows(), before);
-        reclaim(shard.as_ref()).expect("reclaims");
-        assert_eq!(bed.rows(), before - 1);
-    }
-
-    #[test]
-    fn a_row_that_only_a_stamp_to_come_sees_expired_is_kept() {
-        let mut bed = Bed::new();
-        bed.put(1, 50, "expires at 100", Some(Duration::from_secs(50)));
-        bed.put(2, 99, "stays", None);
-        let shard = bed.shard();
-        shard.compact(None);
-        let before = bed.rows();
-        reclaim(shard.as_ref()).expect("reclaims");
-        assert_eq!(bed.rows(), before);
-    }
+/// The space of the file system that holds a path.
+pub(crate) fn disk_space(path: &Path) -> std::io::Result<DiskSpace> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(DiskSpace {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        all_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+    })
 }

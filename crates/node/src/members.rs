@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use breccia_membership::View;
 use breccia_service::meta::{ClusterState, MetaRefusal, MetaReply, MetaWrite};
 use breccia_transport::tcp::Peers;
 use breccia_types::{Member, NodeId};
@@ -10,36 +11,54 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ClusterView;
+use crate::gossip::{Views, address_of};
 use crate::health::NodeHealth;
 use crate::meta::MetaLog;
 
 /// The pause before the node tries again to tell the others of itself.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the transport's address book as the cluster knows it, until stopped.
+/// Keeps the transport's address book as the cluster and the gossip know it, until stopped.
 pub(crate) async fn follow_addresses(
     node: NodeId,
     cluster: Arc<ClusterView>,
     peers: Peers,
+    mut views: Option<Views>,
     stop: CancellationToken,
 ) {
     let mut changes = cluster.changes();
     loop {
         if let Some(state) = cluster.state() {
-            take_over(node, &state, &peers);
+            let view = views.as_ref().map(|views| Arc::clone(&views.borrow()));
+            take_over(node, &state, view.as_deref(), &peers);
         }
-        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+        let seen = async {
+            let ended = match &mut views {
+                Some(views) => views.changed().await.is_err(),
+                None => true,
+            };
+            if ended {
+                std::future::pending::<()>().await;
+            }
+        };
+        let next = async {
+            tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                () = seen => true,
+            }
+        };
+        if stop.run_until_cancelled(next).await != Some(true) {
             return;
         }
     }
 }
 
 /// Tells the transport of every member, and lets it forget who is none.
-pub(crate) fn take_over(node: NodeId, state: &ClusterState, peers: &Peers) {
-    for member in state.members.values() {
-        let is_known = peers.address(member.node).as_ref() == Some(&member.peer);
-        if member.node != node && !member.peer.is_empty() && !is_known {
-            peers.set(member.node, &member.peer);
+pub(crate) fn take_over(node: NodeId, state: &ClusterState, view: Option<&View>, peers: &Peers) {
+    for member in state.members.values().filter(|member| member.node != node) {
+        let address = address_of(member, view);
+        if !address.is_empty() && peers.address(member.node).as_ref() != Some(&address) {
+            peers.set(member.node, address);
         }
     }
     for (known, _) in peers.all() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use breccia_membership::{GossipMembership, Membership};
 use breccia_replication::raft::{
     Leadership, OpenError as ReplicaError, Replicas, ReplicasConfig, Timing, TrafficLimits,
 };
@@ -45,7 +46,7 @@ use crate::node::{Chosen, Inner, Node, Shard, Tasks};
 use crate::replica::Machines;
 use crate::replicas::{HoldError, Holdings, ShardMap};
 use crate::status::Reporter;
-use crate::{join, members};
+use crate::{gossip, join, members};
 
 /// How long a node waits for its shards to have leaders before it is open.
 const LEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -334,6 +335,7 @@ impl Opening {
         });
         let tasks =
             Tasks { stop: CancellationToken::new(), running: parking_lot::Mutex::default() };
+        let mut gossip = None;
         if let (Some(tcp), Some(peering)) = (&network.tcp, self.config.peering.clone()) {
             let methods = MethodTable::new()
                 .serve(Replicas::METHODS, Access::Members, raft)?
@@ -341,6 +343,7 @@ impl Opening {
                 .serve(JOIN.0..=JOIN.0, Access::Anyone, Arc::new(control.clone()))?
                 .serve(ASK.0..=ASK.0, Access::Members, Arc::new(control.clone()))?;
             let listener = tcp.listen(&peering.listen, Arc::new(methods)).await?;
+            let address = listener.local_addr();
             self.member.peer = advertised(&peering, &listener);
             let stop = tasks.stop.clone();
             let listening = async move {
@@ -350,6 +353,9 @@ impl Opening {
             tasks.running.lock().push(tokio::spawn(listening));
             holdings.clean_up().await?;
             self.enter(tcp, &peering, &holdings).await?;
+            if let Some(state) = self.cluster.state() {
+                gossip = gossip::start(&self.member, address, &state, &peering.join).await;
+            }
         } else {
             holdings.clean_up().await?;
         }
@@ -411,7 +417,7 @@ impl Opening {
         });
         reporter.set(Arc::downgrade(&inner));
         let node = Node(inner, Consistency::Linearizable);
-        node.start_tasks(driver);
+        node.start_tasks(driver, gossip);
         node.wait_for_leaders().await;
         node.finish_drops().await;
         Ok(node)
@@ -445,7 +451,7 @@ impl Opening {
         holdings: &Holdings,
     ) -> Result<(), OpenError> {
         if let Some(state) = self.cluster.state() {
-            members::take_over(self.member.node, &state, &tcp.peers());
+            members::take_over(self.member.node, &state, None, &tcp.peers());
             if let Some(known) = state.members.get(&self.member.node)
                 && known.peer != self.member.peer
             {
@@ -477,7 +483,7 @@ impl Opening {
 
 impl Node {
     /// Starts what runs beside the node.
-    fn start_tasks(&self, driver: Driver) {
+    fn start_tasks(&self, driver: Driver, gossip: Option<Arc<GossipMembership>>) {
         let inner = &self.0;
         let stop = || inner.tasks.stop.clone();
         let mut running = inner.tasks.running.lock();
@@ -488,8 +494,16 @@ impl Node {
         running.push(tokio::spawn(members::register(member, meta, health, stop())));
         if let Some(network) = &inner.network {
             let cluster = Arc::clone(&inner.cluster);
-            let following = members::follow_addresses(inner.id, cluster, network.peers(), stop());
+            let views = gossip.as_ref().map(|gossip| gossip.watch());
+            let peers = network.peers();
+            let following = members::follow_addresses(inner.id, cluster, peers, views, stop());
             running.push(tokio::spawn(following));
+        }
+        if let Some(gossip) = gossip {
+            let (shards, member) = (Arc::clone(&inner.shards), inner.member.subscribe());
+            let data_dir = inner.config.data_dir.clone();
+            let telling = gossip::tell(gossip, shards, data_dir, member, stop());
+            running.push(tokio::spawn(telling));
         }
     }
 }

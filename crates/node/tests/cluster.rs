@@ -276,3 +276,48 @@ async fn a_read_that_may_be_stale_is_answered_by_a_follower_within_its_bound() {
     }
     cluster.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_all_come_back_at_other_addresses_find_each_other_by_gossip() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.settled(3, 0).await;
+    let first = cluster.nodes.first().expect("a node").clone();
+    let table = first.create_table("t", TableOptions::default()).await.expect("creates");
+    put(&first, &table, 0).await;
+    drop(first);
+    let before: Vec<String> = cluster.nodes.iter().map(Node::peer_address).collect();
+    for node in std::mem::take(&mut cluster.nodes) {
+        node.shutdown().await;
+    }
+    // Ports are free ones again; the second and third are told of the first alone.
+    let mut openings = Vec::new();
+    for (at, directory) in cluster.directories.iter().enumerate() {
+        let mut config = config(directory.path(), &[]);
+        config.shards = None;
+        if let Some(peering) = &mut config.peering {
+            peering.listen = free_address(&before);
+            if at > 0 {
+                peering.join =
+                    vec![openings.first().map(|(listen, _)| String::clone(listen)).expect("one")];
+            }
+            openings.push((peering.listen.clone(), tokio::spawn(Node::open(config))));
+        }
+    }
+    for (_, opening) in openings {
+        cluster.nodes.push(opening.await.expect("runs").expect("opens"));
+    }
+    cluster.settled(3, 0).await;
+    let last = cluster.nodes.last().expect("a node");
+    assert_rows(last, &table, 0..1).await;
+    cluster.shut_down().await;
+}
+
+fn free_address(taken: &[String]) -> String {
+    loop {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address").to_string();
+        if !taken.contains(&address) {
+            return address;
+        }
+    }
+}
