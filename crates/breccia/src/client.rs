@@ -6,14 +6,15 @@ use breccia_api::v1::admin_client::AdminClient;
 use breccia_api::v1::import_client::ImportClient;
 use breccia_api::v1::key_value_client::KeyValueClient;
 use breccia_api::v1::tables_client::TablesClient;
-use breccia_api::{ACTOR_METADATA, CODE_METADATA};
+use breccia_api::{ACTOR_METADATA, CODE_METADATA, CONSISTENCY_METADATA};
 use breccia_types::limits::HTTP_BODY_BYTES_MAX;
 use clap::Args;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::config::HTTP_ADDRESS_DEFAULT;
 use crate::exit::{Exit, Failure};
+use crate::units::parse_duration;
 
 /// How long connecting may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -34,6 +35,26 @@ pub(crate) struct ServerArgs {
     /// Write JSON documents for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// How old the answer of a read may be.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct StalenessArgs {
+    /// Let any replica answer that has heard from its leader within this time, such as 5s
+    #[arg(long, value_name = "D", value_parser = parse_duration)]
+    stale: Option<Duration>,
+}
+
+impl StalenessArgs {
+    /// A read that may be so old.
+    pub(crate) fn request<T>(self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let asked = self.stale.map(|max| format!("stale:{}", max.as_millis()).parse());
+        if let Some(Ok(asked)) = asked {
+            request.metadata_mut().insert(CONSISTENCY_METADATA, asked);
+        }
+        request
+    }
 }
 
 /// A connection to a node.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, ServerArgs};
+use crate::client::{Client, ServerArgs, StalenessArgs};
 use crate::exit::{Exit, Failure};
 use crate::payload::{self, Encoding};
 use crate::units::{parse_duration, parse_instant};
@@ -68,6 +68,8 @@ pub(crate) struct GetArgs {
     /// Write the value's bytes and nothing else
     #[arg(long, conflicts_with = "json")]
     raw: bool,
+    #[command(flatten)]
+    staleness: StalenessArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -151,7 +153,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<Exit> {
     let client = Client::connect(&args.server.server).await?;
     let as_of_micros = args.as_of.map(Timestamp::as_micros);
     let request = GetRequest { table: args.row.table, key, as_of_micros };
-    let reply = client.key_value().get(request).await;
+    let reply = client.key_value().get(args.staleness.request(request)).await;
     let row = reply.map_err(|status| client.failed(&status))?.into_inner().row;
     match row {
         None if args.server.json => {

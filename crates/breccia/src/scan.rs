@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::client::{Client, ServerArgs};
+use crate::client::{Client, ServerArgs, StalenessArgs};
 use crate::exit::{Exit, Failure};
 use crate::payload::{self, Encoding};
 use crate::rows::{document, shown_value};
@@ -56,6 +56,8 @@ pub(crate) struct ScanArgs {
     #[arg(long, value_name = "C", allow_hyphen_values = true)]
     cursor: Option<String>,
     #[command(flatten)]
+    staleness: StalenessArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -81,6 +83,8 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT,
         value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    #[command(flatten)]
+    staleness: StalenessArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -115,7 +119,7 @@ impl ScanArgs {
 pub(crate) async fn scan(args: ScanArgs) -> Result<Exit> {
     let request = args.request()?;
     let client = Client::connect(&args.server.server).await?;
-    let reply = client.key_value().scan(request).await;
+    let reply = client.key_value().scan(args.staleness.request(request)).await;
     let mut pages = reply.map_err(|status| client.failed(&status))?.into_inner();
     let mut cursor = Bytes::new();
     loop {
@@ -158,7 +162,7 @@ pub(crate) async fn history(args: HistoryArgs) -> Result<Exit> {
             to_micros,
             limit: u32::try_from(left.min(page_max)).unwrap_or(u32::MAX),
         };
-        let reply = client.key_value().history(request).await;
+        let reply = client.key_value().history(args.staleness.request(request)).await;
         let page = reply.map_err(|status| client.failed(&status))?.into_inner();
         write_versions(&page.versions, args.server.json)?;
         seen |= !page.versions.is_empty();

@@ -86,6 +86,10 @@ fn what_is_written_through_one_node_is_read_through_every_other() {
             let row = node.run(&["get", "t", &format!("key-{at}")]).ok();
             assert_eq!(row.trim_end(), format!("value {at}"));
         }
+        wait_for("a replica has the row", || {
+            let stale = node.run(&["get", "t", "key-2", "--stale", "5s"]);
+            stale.code == 0 && stale.out.trim_end() == "value 2"
+        });
         let scanned = node.run(&["scan", "t", "--json"]).ok();
         assert_eq!(scanned.lines().count(), 3, "{scanned}");
         let mut client = Connection::open(&node.resp);

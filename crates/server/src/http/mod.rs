@@ -13,6 +13,7 @@ mod deadline;
 mod listener;
 
 mod command;
+mod consistency;
 mod importer;
 mod multi_get;
 mod nodes;

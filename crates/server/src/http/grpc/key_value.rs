@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, busy, status_of, wire};
 use crate::http::app::App;
 use crate::http::command::{self, RowCommand};
+use crate::http::consistency;
 use crate::http::deadline::Deadline;
 use crate::http::multi_get::multi_get;
 use crate::http::scanner::{ScanBounds, Scanner};
@@ -33,14 +34,16 @@ impl KeyValue for KeyValueService {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        answer(self.on_get(request.into_inner()).await)
+        let reading = self.reading(&request)?;
+        answer(reading.on_get(request.into_inner()).await)
     }
 
     async fn multi_get(
         &self,
         request: Request<v1::MultiGetRequest>,
     ) -> Result<Response<v1::MultiGetResponse>, Status> {
-        answer(self.on_multi_get(request.into_inner()).await)
+        let reading = self.reading(&request)?;
+        answer(reading.on_multi_get(request.into_inner()).await)
     }
 
     async fn put(
@@ -88,14 +91,16 @@ impl KeyValue for KeyValueService {
             deadline: Deadline::of(request.extensions()),
             permit: self.app.admission.open_scan().map_err(busy)?,
         };
-        answer(self.on_scan(request.into_inner(), bounds).await)
+        let reading = self.reading(&request)?;
+        answer(reading.on_scan(request.into_inner(), bounds).await)
     }
 
     async fn history(
         &self,
         request: Request<v1::HistoryRequest>,
     ) -> Result<Response<v1::HistoryResponse>, Status> {
-        answer(self.on_history(request.into_inner()).await)
+        let reading = self.reading(&request)?;
+        answer(reading.on_history(request.into_inner()).await)
     }
 
     async fn delete_range(
@@ -109,13 +114,21 @@ impl KeyValue for KeyValueService {
         &self,
         request: Request<v1::CountRequest>,
     ) -> Result<Response<v1::CountResponse>, Status> {
-        answer(self.on_count(request.into_inner()).await)
+        let reading = self.reading(&request)?;
+        answer(reading.on_count(request.into_inner()).await)
     }
 }
 
 impl KeyValueService {
     pub(super) const fn new(app: App) -> Self {
         Self { app }
+    }
+
+    /// The same, whose reads see what this request's metadata asks for.
+    fn reading<T>(&self, request: &Request<T>) -> Result<Self, Status> {
+        let asked = request.metadata().get(consistency::HEADER);
+        let app = self.app.reading(asked.map(|value| value.as_bytes()));
+        app.map(Self::new).map_err(|error| status_of(&error))
     }
 
     async fn on_get(&self, request: v1::GetRequest) -> Result<v1::GetResponse, RequestError> {

@@ -8,7 +8,7 @@ use breccia_types::{RequestError, Table, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Idempotency, JsonBody, PathParts};
+use super::extract::{Idempotency, JsonBody, PathParts, Reading};
 use super::octets::Octets;
 use super::problem::Problem;
 use super::rows::{RowBody, content, expiry};
@@ -148,7 +148,7 @@ pub(super) struct FoundBody {
 }
 
 pub(super) async fn multi_get(
-    State(app): State<App>,
+    Reading(app): Reading,
     PathParts(table): PathParts<String>,
     JsonBody(body): JsonBody<KeysBody>,
 ) -> Result<Json<FoundBody>, Problem> {

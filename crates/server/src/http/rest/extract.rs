@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use crate::http::app::App;
+use crate::http::consistency;
 use crate::http::deadline::TIMEOUT_PARAMETER;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -52,6 +54,18 @@ fn own_query(uri: &Uri) -> Result<Uri, Problem> {
     let own: Vec<&str> = pairs.filter(is_own).filter(|pair| !pair.is_empty()).collect();
     let text = format!("/?{}", own.join("&"));
     text.parse().map_err(|_| invalid("query", "it cannot be read".to_owned()).into())
+}
+
+/// What every handler has at hand, with reads that see what the client asked for.
+pub(super) struct Reading(pub(super) App);
+
+impl FromRequestParts<App> for Reading {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let asked = parts.headers.get(consistency::HEADER);
+        Ok(Self(app.reading(asked.map(|value| value.as_bytes()))?))
+    }
 }
 
 /// The client's name for this request, from the header `Idempotency-Key`.

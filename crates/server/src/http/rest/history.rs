@@ -1,15 +1,13 @@
 //! The versions of a row.
 
 use axum::Json;
-use axum::extract::State;
 use breccia_types::Timestamp;
 use breccia_types::kv::{History, Version};
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Params, PathParts};
+use super::extract::{Params, PathParts, Reading};
 use super::octets::{KeyEncoding, Octets};
 use super::problem::Problem;
-use crate::http::app::App;
 use crate::http::versions::version_page;
 
 #[derive(Debug, Deserialize)]
@@ -45,7 +43,7 @@ impl From<Version> for VersionBody {
 }
 
 pub(super) async fn history(
-    State(app): State<App>,
+    Reading(app): Reading,
     PathParts((table, key)): PathParts<(String, String)>,
     Params(params): Params<HistoryParams>,
 ) -> Result<Json<HistoryBody>, Problem> {

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::extract::{Idempotency, JsonBody, Params, PathParts, RawBody, accepts, invalid};
+use super::extract::{
+    Idempotency, JsonBody, Params, PathParts, RawBody, Reading, accepts, invalid,
+};
 use super::octets::{KeyEncoding, Octets};
 use super::problem::Problem;
 use crate::http::app::App;
@@ -73,7 +75,7 @@ pub(super) struct GetParams {
 }
 
 pub(super) async fn get(
-    State(app): State<App>,
+    Reading(app): Reading,
     PathParts((table, key)): PathParts<(String, String)>,
     Params(params): Params<GetParams>,
     headers: HeaderMap,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Idempotency, Params, PathParts, accepts, invalid};
+use super::extract::{Idempotency, Params, PathParts, Reading, accepts, invalid};
 use super::octets::{KeyEncoding, decode_base64url, encode_base64url};
 use super::problem::{Problem, ProblemBody};
 use super::rows::RowBody;
@@ -66,7 +66,7 @@ pub(super) struct PageBody {
 }
 
 pub(super) async fn scan(
-    State(app): State<App>,
+    Reading(app): Reading,
     PathParts(table): PathParts<String>,
     Params(params): Params<ScanParams>,
     headers: HeaderMap,
