@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::history::{Call, Moment, Outcome, Protocol};
+use crate::history::{Answer, Call, Moment, Outcome, Protocol};
 
 /// Operations by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +59,7 @@ impl Progress {
             Outcome::Refused(_) => counts.refused += 1,
             Outcome::Unknown(_) => counts.unknown += 1,
         }
-        if *call == Call::Read || !matches!(outcome, Outcome::Answered(_)) {
+        if !stores(call, outcome) {
             return;
         }
         let shard = usize::try_from(shard).unwrap_or(0);
@@ -88,6 +88,18 @@ impl Progress {
 
     pub(super) fn is_written_since(&self, since: Moment) -> bool {
         self.0.lock().written.iter().all(|written| *written > since)
+    }
+}
+
+/// Whether a value was stored. Nodes that are full refuse that, and still remove rows.
+const fn stores(call: &Call, outcome: &Outcome) -> bool {
+    match (call, outcome) {
+        (Call::CompareAndSet { new, .. }, Outcome::Answered(Answer::Swapped { swapped, .. })) => {
+            *swapped && new.is_some()
+        }
+        (Call::Read | Call::Delete, _) => false,
+        (_, Outcome::Answered(_)) => true,
+        (_, Outcome::Refused(_) | Outcome::Unknown(_)) => false,
     }
 }
 
