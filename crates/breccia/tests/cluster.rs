@@ -154,6 +154,11 @@ fn a_node_killed_under_load_loses_nothing_and_the_others_serve_within_seconds() 
 #[test]
 fn a_cluster_aware_client_is_told_where_a_slot_is_and_any_other_is_served() {
     let cluster = Cluster::start();
+    wait_for("every node leads something", || {
+        let said = cluster.nodes[0].run(&["nodes", "--json"]).ok();
+        let nodes: Value = serde_json::from_str(&said).expect("JSON");
+        nodes.as_array().expect("nodes").iter().all(|node| node["leaders"].as_u64() > Some(0))
+    });
     let mut leaders = std::collections::BTreeSet::new();
     for node in &cluster.nodes {
         let mut aware = Connection::open(&node.resp);
