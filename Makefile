@@ -8,7 +8,7 @@ SECONDS ?= 1800
 NODES ?= 3
 ENV := . tools/env.sh;
 
-.PHONY: help setup build run cluster test format lint prove bench redis-suite clean
+.PHONY: help setup build run cluster test format lint prove bench bench-cluster redis-suite clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ prove: build ## Faults on real nodes under load for SECONDS (1800); NODES, SEED,
 bench: build ## Compare the store with raw RocksDB, and the node with redis-server
 	@tools/setup.sh redis-server:redis-server redis-tools:redis-benchmark
 	@$(ENV) tools/bench.sh
+
+bench-cluster: build ## Compare three nodes with three nodes of etcd
+	@tools/setup.sh etcd-server:etcd
+	@$(ENV) tools/bench-cluster.sh
 
 redis-suite: build ## Run the units of Redis's own test suite that apply
 	@tools/redis-suite.sh

@@ -4,6 +4,7 @@
 //! their rounds alternate on the same machine in the same minutes.
 
 mod driver;
+mod etcd;
 mod grpc;
 mod in_process;
 mod keys;
@@ -44,8 +45,9 @@ Without --rate each connection waits for its answers (a closed loop): a server t
 asked less, and the stall hardly shows. With --rate operations start at that rate whatever the \
 server does, and latency counts from the intended start (corrected for coordinated omission).")]
 pub(crate) struct BenchArgs {
-    /// What to measure: resp://HOST:PORT (a real Redis too), grpc://HOST:PORT, or inproc for a
-    /// node in this process. Give it twice to alternate rounds and to see the ratio
+    /// What to measure: resp://HOST:PORT (a real Redis too), grpc://HOST:PORT, etcd://HOST:PORT, or
+    /// inproc for a node in this process; several addresses, separated by commas, are taken in
+    /// turn. Give it twice to alternate rounds and to see the ratio
     #[arg(long, value_name = "TARGET", default_value = "inproc")]
     target: Vec<Target>,
     /// The YCSB workload

@@ -3,10 +3,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::etcd::EtcdConnection;
 use super::grpc::GrpcConnection;
 use super::in_process::{InProcess, InProcessConnection};
 use super::resp::RespConnection;
@@ -16,12 +19,48 @@ use crate::exit::{Exit, Failure};
 /// Where operations are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// `resp://HOST:PORT`: Breccia's front end, or a real Redis.
-    Resp(String),
-    /// `grpc://HOST:PORT`: Breccia's gRPC front end.
-    Grpc(String),
+    /// `resp://HOST:PORT,...`: Breccia's front end, or a real Redis.
+    Resp(Addresses),
+    /// `grpc://HOST:PORT,...`: Breccia's gRPC front end.
+    Grpc(Addresses),
+    /// `etcd://HOST:PORT,...`: etcd's v3 API.
+    Etcd(Addresses),
     /// `inproc`: a node in this process, without any network.
     InProcess,
+}
+
+/// Addresses of the nodes of one target; connections take them in turn.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    all: Vec<String>,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Addresses {
+    fn parse(text: &str) -> Option<Self> {
+        let all: Vec<String> = text.split(',').map(str::to_owned).collect();
+        let is_valid = all.iter().all(|address| !address.is_empty());
+        is_valid.then(|| Self { all, taken: Arc::default() })
+    }
+
+    fn next(&self) -> &str {
+        let at = self.taken.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
+        self.all.get(at).map_or("", String::as_str)
+    }
+}
+
+impl PartialEq for Addresses {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for Addresses {}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.all.join(","))
+    }
 }
 
 impl fmt::Display for Target {
@@ -29,6 +68,7 @@ impl fmt::Display for Target {
         match self {
             Self::Resp(address) => write!(f, "resp://{address}"),
             Self::Grpc(address) => write!(f, "grpc://{address}"),
+            Self::Etcd(address) => write!(f, "etcd://{address}"),
             Self::InProcess => f.write_str("inproc"),
         }
     }
@@ -41,14 +81,18 @@ impl FromStr for Target {
         if text == "inproc" {
             return Ok(Self::InProcess);
         }
-        match text.split_once("://") {
-            Some(("resp" | "redis", address)) if !address.is_empty() => {
-                Ok(Self::Resp(address.to_owned()))
-            }
-            Some(("grpc" | "http", address)) if !address.is_empty() => {
-                Ok(Self::Grpc(address.to_owned()))
-            }
-            _ => Err("use resp://HOST:PORT, grpc://HOST:PORT or inproc".to_owned()),
+        let wrong = || {
+            "use resp://HOST:PORT, grpc://HOST:PORT, etcd://HOST:PORT or inproc; several addresses \
+             are separated by commas"
+                .to_owned()
+        };
+        let (protocol, addresses) = text.split_once("://").ok_or_else(wrong)?;
+        let addresses = Addresses::parse(addresses).ok_or_else(wrong)?;
+        match protocol {
+            "resp" | "redis" => Ok(Self::Resp(addresses)),
+            "grpc" | "http" => Ok(Self::Grpc(addresses)),
+            "etcd" => Ok(Self::Etcd(addresses)),
+            _ => Err(wrong()),
         }
     }
 }
@@ -90,6 +134,8 @@ pub(crate) enum Connection {
     Resp(RespConnection),
     /// To a node over gRPC.
     Grpc(GrpcConnection),
+    /// To etcd.
+    Etcd(EtcdConnection),
     /// To the node in this process.
     InProcess(InProcessConnection),
 }
@@ -103,13 +149,17 @@ impl Connection {
         let unreachable =
             || Failure::new(Exit::Unreachable, format!("no server answers at {target}"));
         match target {
-            Target::Resp(address) => {
-                let connection = RespConnection::connect(address).await;
+            Target::Resp(addresses) => {
+                let connection = RespConnection::connect(addresses.next()).await;
                 Ok(Self::Resp(connection.with_context(unreachable)?))
             }
-            Target::Grpc(address) => {
-                let connection = GrpcConnection::connect(address).await;
+            Target::Grpc(addresses) => {
+                let connection = GrpcConnection::connect(addresses.next()).await;
                 Ok(Self::Grpc(connection.with_context(unreachable)?))
+            }
+            Target::Etcd(addresses) => {
+                let connection = EtcdConnection::connect(addresses.next()).await;
+                Ok(Self::Etcd(connection.with_context(unreachable)?))
             }
             Target::InProcess => {
                 let node = node.context("no node was opened in this process")?;
@@ -133,6 +183,10 @@ impl Connection {
                 connection.execute(batch, done).await;
                 Ok(())
             }
+            Self::Etcd(connection) => {
+                connection.execute(batch, done).await;
+                Ok(())
+            }
             Self::InProcess(connection) => {
                 connection.execute(batch, done).await;
                 Ok(())
@@ -144,6 +198,7 @@ impl Connection {
     pub(crate) async fn describe(&mut self) -> String {
         match self {
             Self::Resp(connection) => connection.describe().await.unwrap_or_default(),
+            Self::Etcd(_) => "etcd".to_owned(),
             Self::Grpc(_) | Self::InProcess(_) => {
                 format!("breccia_version:{}", env!("CARGO_PKG_VERSION"))
             }
@@ -157,10 +212,10 @@ mod tests {
 
     #[test]
     fn targets_read_what_they_show() {
-        for text in ["resp://127.0.0.1:6379", "grpc://[::1]:7400", "inproc"] {
+        for text in ["resp://127.0.0.1:6379", "grpc://[::1]:7400,h:1", "etcd://h:2", "inproc"] {
             assert_eq!(text.parse::<Target>().expect(text).to_string(), text);
         }
-        for text in ["", "resp://", "127.0.0.1:6379", "ftp://x"] {
+        for text in ["", "resp://", "127.0.0.1:6379", "ftp://x", "grpc://a:1,"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Workload {
     E,
     /// Half reads, half read-modify-writes, zipfian.
     F,
+    /// Updates only, uniform; not one of YCSB's.
+    W,
 }
 
 impl Workload {
@@ -43,6 +45,7 @@ impl Workload {
             Self::D => "d",
             Self::E => "e",
             Self::F => "f",
+            Self::W => "w",
         }
     }
 
@@ -50,6 +53,7 @@ impl Workload {
     pub(crate) const fn distribution(self) -> Distribution {
         match self {
             Self::D => Distribution::Latest,
+            Self::W => Distribution::Uniform,
             Self::A | Self::B | Self::C | Self::E | Self::F => Distribution::Zipfian,
         }
     }
@@ -64,6 +68,7 @@ impl Workload {
             Self::D => (Read, 95, Insert),
             Self::E => (Scan, 95, Insert),
             Self::F => (Read, 50, ReadModifyWrite),
+            Self::W => (Update, 100, Update),
         }
     }
 }
@@ -268,6 +273,7 @@ mod tests {
             (Workload::D, [95, 0, 5, 0, 0]),
             (Workload::E, [0, 0, 5, 95, 0]),
             (Workload::F, [50, 0, 0, 0, 50]),
+            (Workload::W, [0, 100, 0, 0, 0]),
         ] {
             let counts = counts(workload);
             let all = counts.iter().zip(percents).all(|(count, percent)| near(*count, percent));
