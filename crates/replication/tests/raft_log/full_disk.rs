@@ -102,3 +102,24 @@ async fn a_sync_in_the_background_waits_for_room_too() {
     store.mend();
     eventually("it is synced", || store.unsynced() == 0 && *events.lock() == "nr").await;
 }
+
+#[tokio::test]
+async fn a_log_that_was_opened_on_a_full_disk_finds_room_though_it_is_never_idle() {
+    let store = Arc::new(MemoryLog::without_room());
+    let log = SharedLog::open(
+        Arc::clone(&store) as Arc<dyn LogStore>,
+        &SharedLogOptions::default(),
+        |_: LogEvent<'_>| {},
+    );
+    let log = log.expect("starts");
+    eventually("the log lacks room", || log.no_room().is_some()).await;
+    let mut group = group(&log);
+    let started = std::time::Instant::now();
+    let mut index = 0;
+    while log.no_room().is_some() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "it never found room");
+        index += 1;
+        append(&mut group, vec![blank(1, index)]).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

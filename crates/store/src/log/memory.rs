@@ -28,6 +28,8 @@ struct State {
     unsynced: Vec<Vec<LogOp>>,
     fault: Option<StoreError>,
     is_held: bool,
+    /// Whether it was opened on a full disk and has found no room since.
+    lacks_room: bool,
     waiting: usize,
 }
 
@@ -53,6 +55,14 @@ impl MemoryLog {
     #[must_use]
     pub fn unsynced(&self) -> usize {
         self.state.lock().unsynced.len()
+    }
+
+    /// As a log that was opened on a full disk: it writes, from its reserve, and
+    /// [lacks room](LogStore::lacks_room) until it recovers.
+    #[must_use]
+    pub fn without_room() -> Self {
+        let state = State { lacks_room: true, ..State::default() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Every write and sync fails from now on. What a failing write holds is not visible and
@@ -150,14 +160,16 @@ impl LogStore for MemoryLog {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        match &self.state.lock().fault {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(()),
+        let mut state = self.state.lock();
+        if let Some(fault) = &state.fault {
+            return Err(fault.clone());
         }
+        state.lacks_room = false;
+        Ok(())
     }
 
     fn lacks_room(&self) -> bool {
-        false
+        self.state.lock().lacks_room
     }
 
     fn usage(&self) -> Usage {

@@ -79,6 +79,7 @@ pub(super) fn start(
         policy,
         on_event: Some(on_event),
         synced_at: Instant::now(),
+        looked_at: Instant::now(),
         is_dirty: false,
     };
     std::thread::Builder::new().name("raft-log".into()).spawn(move || {
@@ -96,6 +97,8 @@ struct Writer {
     /// `None` once the log has failed.
     on_event: Option<OnEvent>,
     synced_at: Instant,
+    /// When there was last looked for room.
+    looked_at: Instant,
     /// Whether something was written since that is not known to survive a loss of power.
     is_dirty: bool,
 }
@@ -110,9 +113,10 @@ impl Writer {
             let started = Instant::now();
             match taken {
                 Taken::Closed => break,
-                Taken::Idle => self.look_for_room(),
+                Taken::Idle => {}
                 Taken::Batch(batch) => self.write(batch),
             }
+            self.look_for_room();
             if self.is_sync_due() {
                 self.sync();
             }
@@ -191,7 +195,9 @@ impl Writer {
 
     /// Sees whether a log that was opened on a full disk has room by now.
     fn look_for_room(&mut self) {
-        if !self.has_failed() && self.shared.store.lacks_room() {
+        let is_time = self.looked_at.elapsed() >= NO_ROOM_PAUSE;
+        if is_time && !self.has_failed() && self.shared.store.lacks_room() {
+            self.looked_at = Instant::now();
             match self.shared.store.recover() {
                 Ok(()) => self.on_room(),
                 Err(StoreError::DiskFull { .. }) => {}
