@@ -23,7 +23,7 @@ mkdir -p "$work/redis"
 redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$work/redis" --save "" --appendonly yes \
   --appendfsync always --auto-aof-rewrite-percentage 0 >"$work/redis.log" 2>&1 &
 pids+=($!)
-"$binary" serve --data "$work/breccia" --http 127.0.0.1:0 --resp 127.0.0.1:0 >"$work/breccia.log" 2>&1 &
+"$binary" serve --data "$work/breccia" --http 127.0.0.1:0 --resp 127.0.0.1:0 --peer 127.0.0.1:0 >"$work/breccia.log" 2>&1 &
 pids+=($!)
 for _ in $(seq 100); do
   grep -q '^ready' "$work/breccia.log" && redis-cli -p "$redis_port" ping >/dev/null 2>&1 && break

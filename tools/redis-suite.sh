@@ -3,7 +3,9 @@
 # starts. The suite is fetched from Debian's source package into the cache and is no part
 # of this repository. `tools/redis-suite.skip` lists the tests left out, and why.
 #
-#   tools/redis-suite.sh [unit ...]     default: all units that must pass
+#   [NODES=3] tools/redis-suite.sh [unit ...]     default: all units that must pass
+#
+# With several nodes they are a cluster of processes, and the suite talks to the last of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/env.sh
@@ -42,17 +44,21 @@ for program in redis-cli redis-benchmark redis-server; do
 done
 
 data=$(mktemp -d)
-log=$data/node.log
-"$binary" serve --data "$data/node" --http 127.0.0.1:0 --resp 127.0.0.1:0 >"$log" 2>&1 &
-node=$!
-trap 'kill "$node" 2>/dev/null; wait "$node" 2>/dev/null; rm -rf "$data"' EXIT
-for _ in $(seq 100); do
-  port=$(sed -n 's/.*resp.*127\.0\.0\.1:\([0-9]*\).*/\1/p' "$log" | head -1)
-  [ -n "$port" ] && break
-  kill -0 "$node" 2>/dev/null || { cat "$log" >&2; exit 1; }
-  sleep 0.1
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; wait; rm -rf "$data"' EXIT
+join=()
+for node in $(seq "${NODES:-1}"); do
+  log=$data/node-$node.log
+  "$binary" serve --data "$data/node-$node" --http 127.0.0.1:0 --resp 127.0.0.1:0 \
+    --peer 127.0.0.1:0 --log warn "${join[@]}" >"$log" 2>&1 &
+  pids+=($!)
+  until grep -qx ready "$log"; do
+    kill -0 $! 2>/dev/null || { echo "redis-suite: a node did not start" >&2; cat "$log" >&2; exit 1; }
+    sleep 0.1
+  done
+  [ "$node" -gt 1 ] || join=(--join "$(sed -n 's/^peer //p' "$log")")
 done
-[ -n "$port" ] || { echo "redis-suite: the node did not start" >&2; cat "$log" >&2; exit 1; }
+port=$(sed -n 's/^resp .*:\([0-9]*\)$/\1/p' "$log")
 
 skip=$(mktemp)
 grep -vE '^(#|$)' tools/redis-suite.skip >"$skip"

@@ -419,7 +419,16 @@ impl Opening {
         let node = Node(inner, Consistency::Linearizable);
         node.start_tasks(driver, gossip);
         node.wait_for_leaders().await;
-        node.finish_drops().await;
+        if node.stands_alone() {
+            node.finish_drops().await;
+        } else {
+            // The shards may be led elsewhere, or by nobody yet.
+            let (dropping, stop) = (node.clone(), node.0.tasks.stop.clone());
+            let dropping = async move {
+                let _ = stop.run_until_cancelled(dropping.finish_drops()).await;
+            };
+            tokio::spawn(dropping);
+        }
         Ok(node)
     }
 

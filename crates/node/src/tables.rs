@@ -28,7 +28,7 @@ impl Node {
     }
 
     /// Whether there is no other node.
-    fn stands_alone(&self) -> bool {
+    pub(crate) fn stands_alone(&self) -> bool {
         self.0.cluster.state().is_some_and(|state| state.members.len() == 1)
     }
 
