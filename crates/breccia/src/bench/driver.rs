@@ -24,6 +24,8 @@ use super::workload::{Generator, Operation, OperationKind, Values, load};
 const LATENCY_DIGITS: u8 = 3;
 /// Operations that a connection sends together while it loads records.
 const LOAD_BATCH: usize = 128;
+/// The records that all connections together load at once: etcd refuses when its backlog passes 5,000.
+const LOADED_AT_ONCE: usize = 1000;
 
 /// How long and how fast a workload runs.
 #[derive(Debug, Clone, Copy)]
@@ -253,6 +255,7 @@ pub(crate) async fn load_records(
     progress: impl Fn(u64) + Clone + Send + 'static,
 ) -> Result<Vec<Connection>> {
     let stride = u64::try_from(connections.len()).unwrap_or(1).max(1);
+    let batch_size = (LOADED_AT_ONCE / connections.len().max(1)).clamp(1, LOAD_BATCH);
     let mut tasks = JoinSet::new();
     for (first, mut connection) in (0..).zip(connections) {
         let values = values.clone();
@@ -262,8 +265,8 @@ pub(crate) async fn load_records(
             let mut record: u64 = first;
             let mut done = Vec::new();
             while record < count {
-                let mut batch: Vec<Operation> = Vec::with_capacity(LOAD_BATCH);
-                while record < count && batch.len() < LOAD_BATCH {
+                let mut batch: Vec<Operation> = Vec::with_capacity(batch_size);
+                while record < count && batch.len() < batch_size {
                     batch.push(load(record, &values, &mut random));
                     record += stride;
                 }
