@@ -75,6 +75,9 @@ pub(crate) enum Answer {
     Led {
         /// The shards.
         shards: Vec<LedShard>,
+        /// The node's replicas whose data cannot be read, led by it or not.
+        #[serde(default)]
+        damaged: Vec<(ShardId, ReplicaId)>,
     },
     /// How the node stands.
     Status {
@@ -109,6 +112,8 @@ pub(crate) enum Change {
 /// The replicas of a shard, as its leader's log has them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MembersSeen {
+    /// The term and the index of the entry that made them members.
+    pub(crate) version: (u64, u64),
     pub(crate) voters: Vec<(ReplicaId, NodeId)>,
     pub(crate) learners: Vec<(ReplicaId, NodeId)>,
 }
@@ -120,10 +125,10 @@ pub(crate) struct LedShard {
     pub(crate) replica: ReplicaId,
     pub(crate) term: u64,
     pub(crate) members: MembersSeen,
-    /// Whether the voters are being changed.
+    /// Whether the voters are being changed, or a change is not known to be committed.
     pub(crate) is_changing: bool,
-    /// The other replicas that answered of late.
-    pub(crate) answering: BTreeSet<ReplicaId>,
+    /// The other replicas that answered of late, and how many entries each lacks.
+    pub(crate) answering: Vec<(ReplicaId, u64)>,
 }
 
 /// Why there is no answer.
@@ -211,7 +216,7 @@ impl Control {
                 }
                 Err(reason) => Answer::NotDone { reason },
             },
-            Ask::Led => Answer::Led { shards: self.led() },
+            Ask::Led => Answer::Led { shards: self.led(), damaged: self.damaged() },
             Ask::Status => {
                 let reporter = Arc::clone(&self.reporter);
                 let status = tokio::task::spawn_blocking(move || reporter.status()).await;
@@ -234,6 +239,12 @@ impl Control {
 
     fn group(&self, shard: ShardId) -> Option<Arc<RaftGroup>> {
         self.shards.load().get(&shard).map(|held| Arc::clone(&held.group))
+    }
+
+    fn damaged(&self) -> Vec<(ShardId, ReplicaId)> {
+        let shards = self.shards.load();
+        let damaged = shards.iter().filter(|(_, held)| held.data.health.quarantined().is_some());
+        damaged.map(|(shard, held)| (*shard, held.group.replica())).collect()
     }
 
     fn led(&self) -> Vec<LedShard> {
@@ -271,24 +282,30 @@ async fn change_replicas(
 impl MembersSeen {
     fn of(status: &GroupStatus) -> Self {
         let list = |of: &BTreeMap<ReplicaId, NodeId>| of.iter().map(|(r, n)| (*r, *n)).collect();
-        Self { voters: list(&status.members.voters), learners: list(&status.members.learners) }
+        Self {
+            version: status.members.version.position(),
+            voters: list(&status.members.voters),
+            learners: list(&status.members.learners),
+        }
     }
 }
 
-/// How recently a replica must have answered its leader to count as answering.
+/// How recently a replica must have answered its leader to count as answering, and a majority
+/// of them for the leader to count as leading.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 impl LedShard {
+    /// `None` if this replica does not lead the shard, or has not heard that it still does.
     fn of(status: &GroupStatus) -> Option<Self> {
         let is_recent = |since: Option<Duration>| since.is_some_and(|age| age < ANSWERED_WITHIN);
         let answering = status.peers.iter().filter(|peer| is_recent(peer.since_heard));
-        (status.role == Role::Leader).then(|| Self {
+        (status.role == Role::Leader && is_recent(status.staleness)).then(|| Self {
             shard: status.shard,
             replica: status.replica,
             term: status.term,
             members: MembersSeen::of(status),
             is_changing: status.members.is_changing,
-            answering: answering.map(|peer| peer.replica).collect(),
+            answering: answering.map(|peer| (peer.replica, peer.lag)).collect(),
         })
     }
 }

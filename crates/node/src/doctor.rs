@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::node::Node;
 use crate::overview::{ClusterOverview, NodeOverview, ShardOverview};
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, StrandedShard};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,11 +54,12 @@ impl Node {
         for shard in &overview.shards {
             findings.extend(shard_findings(&overview, shard));
         }
-        for (shard, stuck) in self.0.stranded.lock().iter() {
+        let told = overview.nodes.iter().filter_map(|node| node.status.as_ref());
+        for StrandedShard { shard, reason } in told.flat_map(|status| &status.stranded) {
             findings.push(Finding {
                 severity: Severity::Critical,
-                subject: shard.to_string(),
-                message: format!("cannot be repaired: {stuck}"),
+                subject: ShardId::new(*shard).to_string(),
+                message: format!("cannot be repaired: {reason}"),
                 advice: "start the nodes that hold it again, with their data directories".into(),
             });
         }

@@ -8,8 +8,12 @@
 //! A new replica is placed before its shard's log hears of it, so that its node opens it and
 //! its id is never given out twice. Every other step is taken by the log first, and then
 //! placed: what a log went ahead with is taken over into the placement before anything else
-//! is planned for that shard. Two drivers cannot undo each other's work: a placement is
-//! replaced only if it is still the one that was planned from, and so are a log's members.
+//! is planned for that shard. A replica that is no longer placed is gone for good: its node
+//! may have removed it, so that a log which still has it is made to forget it.
+//!
+//! Two drivers cannot undo each other's work: a placement is replaced only if it is still the
+//! one that was planned from, and so are a log's members. Nor can a leader that was deposed
+//! and does not know it: what it says its log says is older than what was followed already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,8 +21,8 @@ use std::time::Duration;
 
 use breccia_replication::raft::Leadership;
 use breccia_ring::{
-    Assignment, Goal, HashRing, Intake, LeaderChoice, Placement, Plan, ReplicaPlace, RingError,
-    RingNode, Role, Step, Stuck, Weight, spread_leaders,
+    Assignment, Goal, HashRing, Intake, LeaderChoice, LogPoint, Placement, Plan, ReplicaPlace,
+    RingError, RingNode, Role, Step, Stuck, Weight, spread_leaders,
 };
 use breccia_service::meta::{ClusterState, MetaReply, MetaWrite, Placed};
 use breccia_transport::Transport;
@@ -94,6 +98,13 @@ struct Look {
     answering: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
+    damaged: BTreeSet<(ShardId, ReplicaId)>,
+}
+
+/// What is to be done about one placement.
+struct Planned {
+    of: Placed,
+    steps: Vec<Step>,
 }
 
 /// A change that the leader of a shard is asked for.
@@ -105,6 +116,19 @@ struct AskedChange {
 }
 
 impl LedShard {
+    /// Whether another replica answered of late.
+    fn answers(&self, replica: ReplicaId) -> bool {
+        self.answering.iter().any(|(answering, _)| *answering == replica)
+    }
+
+    /// The voter that would be the quickest to lead when these leave.
+    fn heir(&self, leaving: &[ReplicaId]) -> Option<ReplicaId> {
+        let votes = |replica| self.members.voters.iter().any(|(voter, _)| *voter == replica);
+        let heirs = self.answering.iter();
+        let heirs = heirs.filter(|(heir, _)| votes(*heir) && !leaving.contains(heir));
+        heirs.min_by_key(|(_, lag)| *lag).map(|(heir, _)| *heir)
+    }
+
     fn ask(&self, leader: NodeId, change: Change) -> AskedChange {
         AskedChange { leader, shard: self.shard, seen: self.members.clone(), change }
     }
@@ -154,22 +178,16 @@ impl Driver {
         self.meta.refresh().await?;
         let Some(state) = self.cluster.state() else { return Ok(false) };
         let look = self.look(state, watch).await;
-        if self.follow_the_logs(&look).await? || self.add_missing_members(&look).await {
+        if self.follow_the_logs(&look).await? {
             return Ok(true);
         }
-        let mut has_acted = false;
-        let mut stranded = BTreeMap::new();
-        for of in [Placed::Meta, Placed::Shards] {
-            let (placement, wanted) = match of {
-                Placed::Meta => (&look.state.meta_placement, look.wanted_meta()),
-                Placed::Shards => (&look.state.placement, look.wanted().map_err(internal)?),
-            };
-            let goal = Goal { wanted: &wanted, lost: &look.lost, draining: &look.draining };
-            let plan = Plan::next(placement, goal);
-            stranded.extend(plan.stuck.iter().map(|(shard, stuck)| (real(of, *shard), *stuck)));
-            has_acted |= self.take_steps(&look, of, placement, plan.steps).await?;
+        let plans = self.plan(&look)?;
+        let mended = self.mend_members(&look, &plans).await;
+        let mut has_acted = !mended.is_empty();
+        for Planned { of, mut steps } in plans {
+            steps.retain(|step| !mended.contains(&real(of, step.shard())));
+            has_acted |= self.take_steps(&look, of, steps).await?;
         }
-        *self.stranded.lock() = stranded;
         if !has_acted {
             self.spread_leaders(&look, watch).await;
             has_acted = self.forget_replaced_members(&look).await?;
@@ -186,11 +204,13 @@ impl Driver {
         let now = Instant::now();
         let mut led: BTreeMap<ShardId, (NodeId, LedShard)> = BTreeMap::new();
         let mut answering = BTreeSet::new();
+        let mut all_damaged = BTreeSet::new();
         for (node, answer) in join_all(asked).await {
             watch.heard.entry(node).or_insert(now);
-            let Ok(Answer::Led { shards }) = answer else { continue };
+            let Ok(Answer::Led { shards, damaged }) = answer else { continue };
             watch.heard.insert(node, now);
             answering.insert(node);
+            all_damaged.extend(damaged);
             for shard in shards {
                 let is_later =
                     led.get(&shard.shard).is_none_or(|(_, known)| known.term < shard.term);
@@ -211,7 +231,7 @@ impl Driver {
         let lost = lost.map(|member| member.node).collect();
         let draining = members.filter(|member| member.status == MemberStatus::Draining);
         let draining = draining.map(|member| member.node).collect();
-        Look { led, answering, lost, draining, state }
+        Look { led, answering, lost, draining, damaged: all_damaged, state }
     }
 
     /// Takes over into the placement what logs went ahead with; whether there was anything.
@@ -225,7 +245,9 @@ impl Driver {
                 if led.is_changing {
                     continue;
                 }
-                if let Some(after) = next.after_log(shard, &led.members.places()) {
+                let (term, index) = led.members.version;
+                let as_of = LogPoint { term, index };
+                if let Some(after) = next.after_log(shard, &led.members.places(), as_of) {
                     tracing::info!(shard = %real(of, shard), "placed as its log says");
                     next = after;
                 }
@@ -235,23 +257,63 @@ impl Driver {
         Ok(has_followed)
     }
 
-    /// Lets logs know of replicas that are placed; whether any did not.
-    async fn add_missing_members(&self, look: &Look) -> bool {
-        let mut asks = Vec::new();
+    /// What is to be done next about every shard.
+    fn plan(&self, look: &Look) -> Result<Vec<Planned>, RequestError> {
+        let mut plans = Vec::new();
+        let mut stranded = BTreeMap::new();
         for of in [Placed::Meta, Placed::Shards] {
-            for (shard, _) in look.placement(of).shards() {
-                let Some((leader, led)) = look.led.get(&real(of, shard)) else { continue };
-                let places = look.placement(of).replicas(shard).iter();
-                let missing = places.filter(|place| !led.members.has(place.replica));
-                // One at a time, and only to nodes that are there.
-                let next = missing.clone().find(|place| look.answering.contains(&place.node));
-                if let (Some(place), false) = (next, led.is_changing) {
-                    let change = Change::AddLearner { replica: place.replica, node: place.node };
-                    asks.push(led.ask(*leader, change));
+            let wanted = match of {
+                Placed::Meta => look.wanted_meta(),
+                Placed::Shards => look.wanted().map_err(internal)?,
+            };
+            let damaged = look.damaged.iter();
+            let damaged = damaged.filter(|(shard, _)| (*shard == ShardId::META) == (of == Placed::Meta));
+            let damaged = damaged.map(|(_, replica)| *replica).collect();
+            let goal = Goal {
+                wanted: &wanted,
+                lost: &look.lost,
+                draining: &look.draining,
+                damaged: &damaged,
+            };
+            let plan = Plan::next(look.placement(of), goal);
+            stranded.extend(plan.stuck.iter().map(|(shard, stuck)| (real(of, *shard), *stuck)));
+            plans.push(Planned { of, steps: plan.steps });
+        }
+        *self.stranded.lock() = stranded;
+        Ok(plans)
+    }
+
+    /// Lets logs know of replicas that are placed, and forget those that are not; the shards
+    /// where that was needed and could be done. A replica that is to go is not made known.
+    async fn mend_members(&self, look: &Look, plans: &[Planned]) -> BTreeSet<ShardId> {
+        let mut asks = Vec::new();
+        for Planned { of, steps } in plans {
+            for (shard, _) in look.placement(*of).shards() {
+                let Some((leader, led)) = look.led.get(&real(*of, shard)) else { continue };
+                if led.is_changing {
+                    continue;
                 }
+                let places = look.placement(*of).replicas(shard);
+                // One at a time, and only to nodes that are there.
+                let is_to_go = |replica| steps.contains(&Step::Remove { shard, replica });
+                let missing = places.iter().find(|place| {
+                    !led.members.has(place.replica)
+                        && !is_to_go(place.replica)
+                        && look.answering.contains(&place.node)
+                });
+                let is_placed = |replica| places.iter().any(|place| place.replica == replica);
+                let unplaced = led.members.ids().find(|replica| !is_placed(*replica));
+                let change = match (missing, unplaced) {
+                    (_, Some(replica)) if replica != led.replica => Change::Remove { replica },
+                    (Some(ReplicaPlace { replica, node, .. }), _) => {
+                        Change::AddLearner { replica: *replica, node: *node }
+                    }
+                    _ => continue,
+                };
+                asks.push(led.ask(*leader, change));
             }
         }
-        !self.change_all(asks).await.is_empty()
+        self.change_all(asks).await.into_iter().collect()
     }
 
     /// Takes planned steps; whether anything came of them.
@@ -259,9 +321,9 @@ impl Driver {
         &self,
         look: &Look,
         of: Placed,
-        placement: &Placement,
         steps: Vec<Step>,
     ) -> Result<bool, RequestError> {
+        let placement = look.placement(of);
         let mut next = placement.clone();
         let mut asks = Vec::new();
         let mut asked = BTreeMap::new();
@@ -295,13 +357,18 @@ impl Driver {
                     Change::Demote { replicas: replicas.iter().copied().collect() },
                     replicas.clone(),
                 ),
-                Step::Remove { replica, .. } => (Change::Remove { replica: *replica }, vec![]),
+                // Its log does not have it, any more or yet: no one will miss it.
+                Step::Remove { replica, .. } if !led.members.has(*replica) => {
+                    tracing::info!(%step, "is placed no more");
+                    next = next.after(&step).unwrap_or(next);
+                    continue;
+                }
+                Step::Remove { replica, .. } => {
+                    (Change::Remove { replica: *replica }, vec![*replica])
+                }
             };
             if leaving.contains(&led.replica) {
-                let heir = led.members.voters.iter().map(|(replica, _)| *replica);
-                let mut heirs =
-                    heir.filter(|heir| !leaving.contains(heir) && led.answering.contains(heir));
-                handovers.extend(heirs.next().map(|to| (*leader, shard, to)));
+                handovers.extend(led.heir(&leaving).map(|to| (*leader, shard, to)));
                 continue;
             }
             asked.insert(shard, step);
@@ -370,7 +437,7 @@ impl Driver {
             .map(|(shard, (leader, led))| {
                 let can_lead = |(replica, node): &&(ReplicaId, NodeId)| {
                     *node == *leader
-                        || (led.answering.contains(replica)
+                        || (led.answers(*replica)
                             && look.answering.contains(node)
                             && !look.draining.contains(node)
                             && !watch.unmoved.contains_key(shard))
@@ -480,8 +547,12 @@ impl MembersSeen {
         voters.chain(self.learners.iter().map(place(Role::Learner))).collect()
     }
 
+    fn ids(&self) -> impl Iterator<Item = ReplicaId> {
+        self.voters.iter().chain(&self.learners).map(|(replica, _)| *replica)
+    }
+
     fn has(&self, replica: ReplicaId) -> bool {
-        self.voters.iter().chain(&self.learners).any(|(member, _)| *member == replica)
+        self.ids().any(|member| member == replica)
     }
 }
 

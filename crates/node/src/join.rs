@@ -13,12 +13,15 @@ use breccia_transport::tcp::{DialError, Dialed, HandshakeError, Rejection};
 use breccia_transport::{TcpTransport, Transport};
 use breccia_types::{ClusterId, Member, NodeId, ReplicaId, ShardId};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ClusterView;
 use crate::control::{Answer, Ask, ask};
 use crate::driver::Nudge;
 use crate::meta::MetaLog;
+use crate::replicas::Holdings;
 
 /// How long a member waits for the new node's replica of the meta shard to be placed.
 const PLACED_WITHIN: Duration = Duration::from_secs(10);
@@ -226,6 +229,62 @@ fn refused(address: &str, error: DialError) -> Result<(), JoinError> {
             Err(JoinError::Copied { rejection })
         }
         _ => Ok(()),
+    }
+}
+
+/// How often a node sees whether it still hears of what the cluster agrees on.
+const TOUCH_EVERY: Duration = Duration::from_secs(2);
+/// For how long it may hear nothing before it asks.
+const OUT_OF_TOUCH: Duration = Duration::from_secs(5);
+
+/// Brings a node back that was away for so long that its replica of the meta shard was
+/// replaced meanwhile. Nobody sends to that any more, so that it would never learn of it.
+pub(crate) struct KeepInTouch {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) member: watch::Receiver<Member>,
+}
+
+impl KeepInTouch {
+    /// Looks, and asks the other nodes while nothing is heard, until stopped.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let touch = async {
+            loop {
+                tokio::time::sleep(TOUCH_EVERY).await;
+                if self.is_out_of_touch() {
+                    self.ask_around().await;
+                }
+            }
+        };
+        stop.run_until_cancelled(touch).await;
+    }
+
+    fn is_out_of_touch(&self) -> bool {
+        let shards = self.holdings.shards.load();
+        shards.get(&ShardId::META).is_none_or(|meta| {
+            meta.group.staleness().is_none_or(|since_heard| since_heard > OUT_OF_TOUCH)
+        })
+    }
+
+    /// Asks the other nodes, one after the other, which replica of the meta shard is placed
+    /// here, and takes that up.
+    async fn ask_around(&self) {
+        let member = self.member.borrow().clone();
+        let Some(state) = self.cluster.state() else { return };
+        let question = Ask::Join { member: member.clone() };
+        for other in state.members.keys().filter(|other| **other != member.node) {
+            match ask(self.transport.as_ref(), *other, &question, ANSWER_WITHIN).await {
+                Ok(Answer::Joined { meta_replica, .. }) => {
+                    if let Err(error) = self.holdings.renew_meta(meta_replica).await {
+                        tracing::error!(%error, "the replica of the meta shard is not renewed");
+                    }
+                    return;
+                }
+                Ok(answer) => tracing::debug!(%other, ?answer, "answered something else"),
+                Err(error) => tracing::debug!(%other, %error, "does not say what is placed here"),
+            }
+        }
     }
 }
 

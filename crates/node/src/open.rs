@@ -38,7 +38,7 @@ use crate::directory::{Directory, DirectoryError};
 use crate::driver::{Driver, Nudge, Stranded};
 use crate::founding::{FoundingError, found_if_new};
 use crate::health::NodeHealth;
-use crate::join::{JoinError, Welcome};
+use crate::join::{JoinError, KeepInTouch, Welcome};
 use crate::local::Local;
 use crate::maintenance::{Maintenance, Watch};
 use crate::meta::MetaLog;
@@ -421,14 +421,11 @@ impl Opening {
         node.wait_for_leaders().await;
         if node.stands_alone() {
             node.finish_drops().await;
-        } else {
-            // The shards may be led elsewhere, or by nobody yet.
-            let (dropping, stop) = (node.clone(), node.0.tasks.stop.clone());
-            let dropping = async move {
-                let _ = stop.run_until_cancelled(dropping.finish_drops()).await;
-            };
-            tokio::spawn(dropping);
         }
+        // In a cluster the shards may be led elsewhere, or by nobody yet.
+        let finishing =
+            Node::keep_finishing_drops(Arc::downgrade(&node.0), node.0.tasks.stop.clone());
+        node.0.tasks.running.lock().push(tokio::spawn(finishing));
         Ok(node)
     }
 
@@ -502,6 +499,13 @@ impl Node {
         let member = inner.member.subscribe();
         running.push(tokio::spawn(members::register(member, meta, health, stop())));
         if let Some(network) = &inner.network {
+            let touch = KeepInTouch {
+                transport: Arc::clone(&inner.transport),
+                cluster: Arc::clone(&inner.cluster),
+                holdings: Arc::clone(&inner.holdings),
+                member: inner.member.subscribe(),
+            };
+            running.push(tokio::spawn(touch.run(stop())));
             let cluster = Arc::clone(&inner.cluster);
             let views = gossip.as_ref().map(|gossip| gossip.watch());
             let peers = network.peers();

@@ -66,7 +66,7 @@ impl Holdings {
     /// called before any replica is opened.
     pub(crate) async fn clean_up(&self) -> Result<(), HoldError> {
         let Some(state) = self.cluster.state() else { return Ok(()) };
-        let wanted = replicas_on(self.node, &state);
+        let wanted = self.wanted(&state)?;
         let (log, engine) = (Arc::clone(&self.log), Arc::clone(&self.engine));
         let logs = tokio::task::spawn_blocking(move || log.groups()).await??;
         for key in logs {
@@ -111,14 +111,13 @@ impl Holdings {
     pub(crate) async fn settle(&self) -> Result<(), HoldError> {
         let _settling = self.settling.lock().await;
         let Some(state) = self.cluster.state() else { return Ok(()) };
-        let wanted = replicas_on(self.node, &state);
+        let wanted = self.wanted(&state)?;
         let open = self.shards.load_full();
-        let is_kept = |shard: ShardId, replica| {
-            // A node that was removed from the cluster keeps what it knew.
-            shard == ShardId::META || wanted.get(&shard) == Some(&replica)
-        };
-        let gone = open.iter().filter(|(shard, held)| !is_kept(**shard, held.group.replica()));
-        let gone: Vec<_> = gone.map(|(shard, _)| *shard).collect();
+        let gone = open
+            .iter()
+            .filter(|(shard, held)| wanted.get(shard) != Some(&held.group.replica()))
+            .map(|(shard, _)| *shard);
+        let gone: Vec<_> = gone.collect();
         if gone.is_empty() && wanted.keys().all(|shard| open.contains_key(shard)) {
             return Ok(());
         }
@@ -164,13 +163,43 @@ impl Holdings {
         Ok(())
     }
 
-    async fn let_go(&self, shard: ShardId) -> Result<(), HoldError> {
+    /// Exchanges the replica of the meta shard for the one that was placed here since. Its
+    /// data stay: they are what was agreed on once, and the new replica goes on from there.
+    /// Its log goes, and its id is not used again.
+    pub(crate) async fn renew_meta(&self, replica: ReplicaId) -> Result<(), HoldError> {
+        let _settling = self.settling.lock().await;
+        let open = self.shards.load_full();
+        let present = open.get(&ShardId::META).map(|present| present.group.replica());
+        if present == Some(replica) {
+            return Ok(());
+        }
+        // First, so that an end of the process on the way does not bring the old one back.
+        let mut held = self.held()?;
+        held.insert(ShardId::META, replica);
+        self.put_held(held).await?;
+        self.close(ShardId::META).await?;
+        let is_damaged =
+            open.get(&ShardId::META).is_some_and(|meta| meta.data.health.quarantined().is_some());
+        match is_damaged {
+            true => self.remove_data(ShardId::META).await?,
+            // The new replica's log starts where these data end: they must not go back.
+            false => self.keep_what_is_known().await?,
+        }
+        self.take_up(ShardId::META, replica).await
+    }
+
+    /// Stops a replica, and removes its log.
+    async fn close(&self, shard: ShardId) -> Result<(), HoldError> {
         self.shards.rcu(|shards| {
             let mut shards = BTreeMap::clone(shards);
             shards.remove(&shard);
             shards
         });
-        self.replicas.remove(shard).await?;
+        Ok(self.replicas.remove(shard).await?)
+    }
+
+    async fn let_go(&self, shard: ShardId) -> Result<(), HoldError> {
+        self.close(shard).await?;
         self.remove_data(shard).await?;
         let mut held = self.held()?;
         held.remove(&shard);
@@ -194,6 +223,20 @@ impl Holdings {
         let keeping =
             tokio::task::spawn_blocking(move || engine.open_shard(ShardId::META)?.flush());
         Ok(keeping.await??)
+    }
+
+    /// The replicas that this node is to hold. That of the meta shard stays as it is until
+    /// the cluster has said which other one is placed here: this node's view of that ends
+    /// with its replica.
+    fn wanted(
+        &self,
+        state: &ClusterState,
+    ) -> Result<BTreeMap<ShardId, ReplicaId>, StoreError> {
+        let mut wanted = replicas_on(self.node, state);
+        if let Some(meta) = self.held()?.get(&ShardId::META) {
+            wanted.insert(ShardId::META, *meta);
+        }
+        Ok(wanted)
     }
 
     fn held(&self) -> Result<BTreeMap<ShardId, ReplicaId>, StoreError> {

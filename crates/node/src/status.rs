@@ -41,6 +41,18 @@ pub struct NodeStatus {
     pub shards: Vec<ShardStatus>,
     /// The meta shard; `None` if the node holds no replica of it yet.
     pub meta: Option<ShardStatus>,
+    /// The shards that cannot be repaired as things stand, if this node leads the meta shard.
+    #[serde(default)]
+    pub stranded: Vec<StrandedShard>,
+}
+
+/// A shard that cannot be repaired as things stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrandedShard {
+    /// Its id.
+    pub shard: u32,
+    /// What stands in the way.
+    pub reason: String,
 }
 
 /// What the node's memory budget goes to, in bytes.
@@ -181,7 +193,18 @@ impl Node {
             },
             meta: shards.get(&ShardId::META).map(|meta| self.shard_status(meta)),
             shards: self.shards().iter().map(|shard| self.shard_status(shard)).collect(),
+            stranded: self.stranded(),
         }
+    }
+
+    fn stranded(&self) -> Vec<StrandedShard> {
+        let stranded = self.0.stranded.lock();
+        let stranded = stranded.iter();
+        let told = |(shard, stuck): (&ShardId, &breccia_ring::Stuck)| StrandedShard {
+            shard: shard.get(),
+            reason: stuck.to_string(),
+        };
+        stranded.map(told).collect()
     }
 
     fn shard_status(&self, shard: &Shard) -> ShardStatus {

@@ -1,15 +1,22 @@
 //! The tables of the cluster: changes go through the log of the meta shard.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use breccia_replication::raft::Leadership;
+use breccia_router::Consistency;
 use breccia_service::meta::{MetaRefusal, MetaReply, MetaWrite};
 use breccia_types::kv::KvWrite;
 use breccia_types::limits::TABLES_MAX;
 use breccia_types::table::check_name;
-use breccia_types::{Column, RequestError, Table, TableOptions};
+use breccia_types::{Column, RequestError, ShardId, Table, TableOptions};
+use tokio_util::sync::CancellationToken;
 
 use crate::meta::unexpected;
-use crate::node::Node;
+use crate::node::{Inner, Node};
+
+/// How long a drop may be on its way before another node finishes it.
+const DROP_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Node {
     /// The table of this name. One that this node does not know may just have been made
@@ -97,16 +104,50 @@ impl Node {
         dropping.await.map_err(|error| RequestError::Internal { reason: error.to_string() })?
     }
 
-    /// Removes the rows of tables that were being dropped when the node last ended. What
-    /// fails is tried again at the next start: the tables are gone for clients in any case.
+    /// Removes the rows of tables that are being dropped. What fails is tried again: the
+    /// tables are gone for clients in any case.
     pub(crate) async fn finish_drops(&self) {
-        let dropping = self.0.cluster.state().map(|state| state.dropping.clone());
-        for table in dropping.unwrap_or_default() {
+        for table in self.dropping() {
             match self.remove_rows(&table).await {
                 Ok(()) => tracing::info!(table = %table.name, "removed a dropped table's rows"),
                 Err(error) => tracing::warn!(table = %table.name, %error, "rows are still there"),
             }
         }
+    }
+
+    /// The tables that are being dropped.
+    fn dropping(&self) -> Vec<Table> {
+        self.0.cluster.state().map(|state| state.dropping.clone()).unwrap_or_default()
+    }
+
+    /// Finishes drops that whoever began them has left unfinished: at once, those that were
+    /// unfinished at the start, and while this node leads the meta shard those that have been
+    /// on their way for too long. Ends when the node does.
+    pub(crate) async fn keep_finishing_drops(node: Weak<Inner>, stop: CancellationToken) {
+        let mut seen = Vec::new();
+        let mut is_start = true;
+        loop {
+            let Some(inner) = node.upgrade() else { return };
+            let node = Self(inner, Consistency::Linearizable);
+            let dropping: Vec<_> = node.dropping().iter().map(|table| table.id).collect();
+            let is_late = dropping.iter().any(|table| seen.contains(table));
+            if (is_start || is_late && node.leads_meta())
+                && stop.run_until_cancelled(node.finish_drops()).await.is_none()
+            {
+                return;
+            }
+            (seen, is_start) = (dropping, false);
+            drop(node);
+            if stop.run_until_cancelled(tokio::time::sleep(DROP_PATIENCE)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn leads_meta(&self) -> bool {
+        let shards = self.0.shards.load();
+        let meta = shards.get(&ShardId::META);
+        meta.is_some_and(|meta| meta.group.leadership() == Leadership::Own)
     }
 
     async fn remove_rows(&self, table: &Table) -> Result<(), RequestError> {

@@ -17,8 +17,9 @@
 //! let placement = Placement::founded_by(NodeId::new(1), Epoch::new(1), 1)?;
 //! let ring = HashRing::new(&[node(1, "a"), node(2, "b"), node(3, "c")])?;
 //! let wanted = ring.assign(1, 3);
-//! let none = BTreeSet::new();
-//! let plan = Plan::whole(&placement, Goal { wanted: &wanted, lost: &none, draining: &none });
+//! let (none, whole) = (BTreeSet::new(), BTreeSet::new());
+//! let goal = Goal { wanted: &wanted, lost: &none, draining: &none, damaged: &whole };
+//! let plan = Plan::whole(&placement, goal);
 //! let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
 //! assert_eq!(steps, ["s0: copy to n2", "s0: copy to n3", "s0: promote r2 r3"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,7 +38,7 @@ pub mod leaders;
 
 pub use hash_ring::{Assignment, HashRing, Intake, RingError, RingHash, RingNode, Weight};
 pub use leaders::{LeaderChoice, spread_leaders};
-pub use placement::{Placement, PlacementError, ReplicaPlace, Role, StepError};
+pub use placement::{LogPoint, Placement, PlacementError, ReplicaPlace, Role, StepError};
 pub use plan::{Goal, Plan, Stuck};
 pub use slot::slot_of;
 pub use step::Step;

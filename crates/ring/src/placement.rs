@@ -33,8 +33,19 @@ pub struct Placement {
 struct ShardPlace {
     /// Its first slot; its last is before the next shard's first.
     start: u16,
+    /// The membership of the shard's log that its replicas were last taken over from.
+    as_of: LogPoint,
     /// Ascending by replica id.
     replicas: Vec<ReplicaPlace>,
+}
+
+/// A committed entry of a shard's log. Of two, the greater is later in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LogPoint {
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// Its place in the log.
+    pub index: u64,
 }
 
 /// Where a replica is, and what it is there for.
@@ -91,7 +102,7 @@ impl Placement {
         }
         let shards = (0..shards)
             .filter_map(|shard| u16::try_from(shard * u32::from(SLOT_COUNT) / shards).ok())
-            .map(|start| ShardPlace { start, replicas: Vec::new() })
+            .map(|start| ShardPlace { start, as_of: LogPoint::default(), replicas: Vec::new() })
             .collect();
         Ok(Self { epoch, last_replica: ReplicaId::new(0), shards })
     }

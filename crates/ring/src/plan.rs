@@ -15,6 +15,8 @@
 //!   has asked for it. A lost node that is draining is given up.
 //! - Voters are added before voters are removed, and a voter is replaced in one joint change,
 //!   so that a shard never tolerates fewer failures on the way than at both ends.
+//! - A replica whose data is damaged is removed first and made anew after: it still votes, but
+//!   answers nobody.
 //! - What exists is kept: voters that may stay stay voters, and one extra copy is made at a
 //!   time.
 
@@ -40,6 +42,8 @@ pub struct Goal<'a> {
     pub lost: &'a BTreeSet<NodeId>,
     /// The nodes that are to be emptied.
     pub draining: &'a BTreeSet<NodeId>,
+    /// The replicas whose data cannot be read any more, on nodes that are there.
+    pub damaged: &'a BTreeSet<ReplicaId>,
 }
 
 /// What to do next.
@@ -61,6 +65,8 @@ pub enum Stuck {
     MajorityLost,
     /// All of its replicas are to go, and no node may take them.
     NowhereToGo,
+    /// A replica's data is damaged, and too few of the others are there to do without it.
+    Damaged,
 }
 
 impl fmt::Display for Stuck {
@@ -69,6 +75,7 @@ impl fmt::Display for Stuck {
             Self::NoVoter => "it has no voter",
             Self::MajorityLost => "a majority of its voters is lost",
             Self::NowhereToGo => "no node may take its replicas",
+            Self::Damaged => "a replica is damaged, and too few others are whole to replace it",
         })
     }
 }
@@ -151,8 +158,11 @@ impl ShardState<'_> {
             Some(Stuck::NoVoter)
         } else if alive * 2 <= voters {
             Some(Stuck::MajorityLost)
-        } else if target.voters.is_empty() {
+        } else if target.voters.difference(self.goal.lost).count() * 2 <= target.voters.len() {
+            // Nobody is left, or too many of them are lost for the others to rest on.
             Some(Stuck::NowhereToGo)
+        } else if self.damaged().next().is_some() && self.surplus(target).is_none() {
+            Some(Stuck::Damaged)
         } else {
             None
         }
@@ -160,14 +170,29 @@ impl ShardState<'_> {
 
     fn next_step(&self, target: &Target) -> Option<Step> {
         let shard = self.shard;
-        self.surplus_learner(target)
+        self.surplus(target)
             .map(|replica| Step::Remove { shard, replica })
             .or_else(|| self.change_of_voters(target))
             .or_else(|| self.missing_copy(target).map(|node| Step::AddLearner { shard, node }))
     }
 
-    fn surplus_learner(&self, target: &Target) -> Option<ReplicaId> {
-        self.learners().find(|place| !target.holds(place.node)).map(|place| place.replica)
+    /// What is to go without anything in its place: a learner that nobody wants, or a damaged
+    /// replica, if the voters that are left can do without it. A new one is then made like any
+    /// that is missing, on the same node perhaps.
+    fn surplus(&self, target: &Target) -> Option<ReplicaId> {
+        let is_damaged = |place: &ReplicaPlace| self.goal.damaged.contains(&place.replica);
+        let unwanted =
+            self.learners().find(|place| is_damaged(place) || !target.holds(place.node));
+        let voters = self.voters().count();
+        let is_whole =
+            |place: &&ReplicaPlace| !is_damaged(place) && !self.goal.lost.contains(&place.node);
+        let has_majority_without_one = self.voters().filter(is_whole).count() * 2 > voters - 1;
+        let damaged = self.voters().find(|place| is_damaged(place) && has_majority_without_one);
+        unwanted.or(damaged).map(|place| place.replica)
+    }
+
+    fn damaged(&self) -> impl Iterator<Item = &ReplicaPlace> {
+        self.replicas.iter().filter(|place| self.goal.damaged.contains(&place.replica))
     }
 
     /// The next change of who votes, with the learners that there are.
@@ -223,7 +248,9 @@ impl ShardState<'_> {
         let on = |nodes: &BTreeSet<NodeId>| {
             self.replicas.iter().any(|place| nodes.contains(&place.node))
         };
-        if self.voters().count() < target.voters.len() || on(self.goal.lost) {
+        if self.voters().count() < target.voters.len() || on(self.goal.lost)
+            || self.damaged().next().is_some()
+        {
             Urgency::Repair
         } else if on(self.goal.draining) {
             Urgency::Drain

@@ -41,11 +41,11 @@ pub enum Step {
         /// The voters.
         replicas: Vec<ReplicaId>,
     },
-    /// Remove a learner.
+    /// Remove a learner, or a voter whose data is damaged. It must not lead.
     Remove {
         /// The shard.
         shard: ShardId,
-        /// The learner.
+        /// Which.
         replica: ReplicaId,
     },
 }

@@ -251,7 +251,9 @@ pub(crate) fn finish_joint(shared: &Arc<Shared>, instance: &Arc<Instance>, metri
         let _changing = changing;
         let nothing_more = Change::AddVoterIds(BTreeSet::new());
         let seen = Precondition::LastMembershipLogId { last_membership_log_id };
-        let finishing = instance.raft.change_membership_if(nothing_more, false, [seen]);
+        // Voters that leave become learners: whoever began it may have wanted that, and who
+        // did not removes them.
+        let finishing = instance.raft.change_membership_if(nothing_more, true, [seen]);
         match tokio::time::timeout(timeout, finishing).await {
             Ok(Ok(_)) => tracing::info!(%shard, "finished a change of replicas begun by another"),
             Ok(Err(error)) => tracing::warn!(%shard, %error, "a change is still unfinished"),

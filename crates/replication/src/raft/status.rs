@@ -44,6 +44,14 @@ pub struct MembersVersion {
     pub(crate) log_id: Option<LogId>,
 }
 
+impl MembersVersion {
+    /// The term and the index of the entry that made the membership; 0, 0 if none did.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        self.log_id.map_or((0, 0), |id| (id.committed_leader_id().term, id.index()))
+    }
+}
+
 /// The replicas of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
@@ -53,7 +61,7 @@ pub struct Members {
     pub voters: BTreeMap<ReplicaId, NodeId>,
     /// Those that only receive the log, and their nodes.
     pub learners: BTreeMap<ReplicaId, NodeId>,
-    /// Whether the voters are being changed.
+    /// Whether the voters are being changed, or a change is not known to be committed.
     pub is_changing: bool,
 }
 
@@ -123,7 +131,7 @@ pub(crate) fn status_of(shared: &Shared) -> GroupStatus {
         applied: LogIndex::new(progress.map_or(0, |progress| progress.applied())),
         durable: LogIndex::new(progress.map_or(0, |progress| progress.durable())),
         purged: index_of(metrics.purged),
-        members: members_of(&metrics.membership_config),
+        members: members_now(&metrics),
         peers: peers_of(&metrics),
         staleness: instance.as_ref().and_then(|instance| staleness(instance, &metrics)),
         waiting: shared.queue.waiting(),
@@ -157,6 +165,14 @@ pub(crate) fn staleness(
         return Some(Duration::ZERO);
     }
     metrics.last_quorum_acked.map(|acked| acked.elapsed())
+}
+
+/// The members by which the replica goes, and whether they are there to stay.
+fn members_now(metrics: &RaftMetrics<GroupConfig>) -> Members {
+    let effective = &metrics.membership_config;
+    let is_committed = metrics.committed_membership_config.log_id() == effective.log_id();
+    let members = members_of(effective);
+    Members { is_changing: members.is_changing || !is_committed, ..members }
 }
 
 pub(crate) fn members_of(stored: &StoredMembership) -> Members {

@@ -3,7 +3,7 @@
 use breccia_types::{Epoch, NodeId, ReplicaId, ShardId};
 use thiserror::Error;
 
-use super::{Placement, ReplicaPlace, Role};
+use super::{LogPoint, Placement, ReplicaPlace, Role};
 use crate::step::Step;
 
 /// Why a step cannot follow a placement. The placement has changed since the step was
@@ -59,29 +59,39 @@ impl Placement {
     }
 
     /// The placement that says of a shard what its log says: which of its replicas are
-    /// members, and which of those vote. `None` if it says so already. A learner that is no
-    /// member yet stays: it is still to be added.
+    /// members, and which of those vote. `members` are those that the entry at `as_of`, which
+    /// is committed, made. `None` if it says so already, or has followed a later entry: then
+    /// who says this no longer leads the shard.
+    ///
+    /// A learner that is no member yet stays: it is still to be added. A member that is not
+    /// placed is not taken in: its node may have let it go, and what was let go must never
+    /// come back under its old id.
     #[must_use]
-    pub fn after_log(&self, shard: ShardId, members: &[ReplicaPlace]) -> Option<Self> {
+    pub fn after_log(
+        &self,
+        shard: ShardId,
+        members: &[ReplicaPlace],
+        as_of: LogPoint,
+    ) -> Option<Self> {
+        let at = usize::try_from(shard.get()).ok()?;
+        if as_of <= self.shards.get(at)?.as_of {
+            return None;
+        }
         let present = self.replicas(shard);
         let member =
             |place: &ReplicaPlace| members.iter().find(|member| member.replica == place.replica);
         let is_kept =
             |place: &&ReplicaPlace| member(place).is_some() || place.role == Role::Learner;
         let kept = present.iter().filter(is_kept);
-        let mut replicas: Vec<_> =
+        let replicas: Vec<_> =
             kept.map(|place| member(place).copied().unwrap_or(*place)).collect();
-        let is_new = |place: &&ReplicaPlace| {
-            present.iter().all(|known| known.replica != place.replica && known.node != place.node)
-        };
-        replicas.extend(members.iter().filter(is_new));
-        replicas.sort_unstable_by_key(|place| place.replica);
         if replicas == present {
             return None;
         }
         let mut next = self.clone();
-        let at = usize::try_from(shard.get()).ok()?;
-        next.shards.get_mut(at)?.replicas = replicas;
+        let place = next.shards.get_mut(at)?;
+        place.replicas = replicas;
+        place.as_of = as_of;
         next.epoch = Epoch::new(self.epoch.get().saturating_add(1));
         Some(next)
     }
@@ -119,8 +129,13 @@ impl Placement {
                 }
             }
             Step::Remove { replica, .. } => {
-                find(replicas, shard, *replica, Role::Learner)?;
+                if find(replicas, shard, *replica, Role::Learner).is_err() {
+                    find(replicas, shard, *replica, Role::Voter)?;
+                }
                 replicas.retain(|place| place.replica != *replica);
+                if replicas.iter().all(|place| place.role == Role::Learner) {
+                    return Err(StepError::NoVoterLeft { shard });
+                }
             }
         }
         Ok(())
@@ -154,19 +169,44 @@ mod tests {
         let placement = placement.expect("two copies");
         let members =
             [place(2, 1, Role::Voter), place(3, 2, Role::Voter), place(4, 3, Role::Voter)];
-        let after = placement.after_log(SHARD, &members).expect("it differs");
+        let after = placement.after_log(SHARD, &members, at(1, 9)).expect("it differs");
         assert_eq!(after.replicas(SHARD), members);
         assert_eq!(after.epoch().get(), placement.epoch().get() + 1);
-        assert_eq!(after.after_log(SHARD, &members), None);
+        assert_eq!(after.after_log(SHARD, &members, at(2, 10)), None);
     }
 
     #[test]
     fn a_copy_that_the_log_does_not_know_yet_stays_placed_and_a_voter_that_left_does_not() {
         let step = Step::AddLearner { shard: SHARD, node: NodeId::new(2) };
         let placement = two_shards_on_n1().after(&step).expect("a copy");
-        assert_eq!(placement.after_log(SHARD, &[place(2, 1, Role::Voter)]), None);
-        let after = placement.after_log(SHARD, &[place(3, 2, Role::Voter)]).expect("it differs");
+        assert_eq!(placement.after_log(SHARD, &[place(2, 1, Role::Voter)], at(1, 1)), None);
+        let moved = [place(3, 2, Role::Voter)];
+        let after = placement.after_log(SHARD, &moved, at(1, 3)).expect("it differs");
         assert_eq!(after.replicas(SHARD), [place(3, 2, Role::Voter)]);
+    }
+
+    #[test]
+    fn a_leader_that_was_deposed_does_not_take_a_replica_back_nor_drop_one() {
+        let copy = |node| Step::AddLearner { shard: SHARD, node: NodeId::new(node) };
+        let placement = two_shards_on_n1().after(&copy(2)).and_then(|next| next.after(&copy(3)));
+        let three = [place(2, 1, Role::Voter), place(3, 2, Role::Voter), place(4, 3, Role::Voter)];
+        let placement = placement.expect("two copies").after_log(SHARD, &three, at(1, 7));
+        let placement = placement.and_then(|next| next.after(&copy(4)).ok()).expect("a copy");
+        let moved = [place(2, 1, Role::Voter), place(3, 2, Role::Voter), place(5, 4, Role::Voter)];
+        let placement = placement.after_log(SHARD, &moved, at(2, 12)).expect("r4 left");
+        for as_of in [at(1, 7), at(1, 90), at(2, 12)] {
+            assert_eq!(placement.after_log(SHARD, &three, as_of), None);
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_not_placed_is_not_taken_in() {
+        let members = [place(2, 1, Role::Voter), place(9, 2, Role::Learner)];
+        assert_eq!(two_shards_on_n1().after_log(SHARD, &members, at(3, 3)), None);
+    }
+
+    const fn at(term: u64, index: u64) -> LogPoint {
+        LogPoint { term, index }
     }
 
     const SHARD: ShardId = ShardId::new(1);
@@ -217,7 +257,8 @@ mod tests {
             (add(2), StepError::AlreadyHeld { shard, node: NodeId::new(2), replica: r3 }),
             (replace(2, 2), missing(r2, Role::Learner)),
             (replace(3, 3), missing(r3, Role::Voter)),
-            (remove(2), missing(r2, Role::Learner)),
+            (remove(2), StepError::NoVoterLeft { shard }),
+            (remove(9), missing(ReplicaId::new(9), Role::Voter)),
             (Step::Promote { shard, replicas: vec![r3, r2] }, missing(r2, Role::Learner)),
             (Step::Promote { shard, replicas: vec![r3, r3] }, missing(r3, Role::Learner)),
             (Step::Demote { shard, replicas: vec![r3] }, missing(r3, Role::Voter)),

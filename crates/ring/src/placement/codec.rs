@@ -1,13 +1,14 @@
 //! The bytes of a placement.
 //!
 //! ```text
-//! 01 | epoch varint | highest replica id varint | shards: count, and each
-//!   first slot varint | replicas: count, and each
+//! 02 | epoch varint | highest replica id varint | shards: count, and each
+//!   first slot varint | as of: term varint, index varint | replicas: count, and each
 //!     replica id varint | node u64, big-endian | role: 1 voter, 2 learner
 //! ```
 //!
 //! Shards ascend by slot, the first from slot 0; replicas ascend by id. So a placement has
-//! one encoding, and placements may be compared as bytes.
+//! one encoding, and placements may be compared as bytes. Version 1 had no "as of": it is read
+//! as 0, 0.
 
 use std::collections::BTreeSet;
 
@@ -17,9 +18,10 @@ use breccia_types::wire::{DecodeError, Reader, Writer};
 use breccia_types::{Epoch, NodeId, ReplicaId};
 use bytes::Bytes;
 
-use super::{Placement, ReplicaPlace, Role, ShardPlace};
+use super::{LogPoint, Placement, ReplicaPlace, Role, ShardPlace};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_AS_OF: u8 = 1;
 
 const VOTER: u8 = 1;
 const LEARNER: u8 = 2;
@@ -40,6 +42,8 @@ impl Placement {
         to.put_varint(self.last_replica.get());
         to.put_many(&self.shards, |to, shard| {
             to.put_varint(u64::from(shard.start));
+            to.put_varint(shard.as_of.term);
+            to.put_varint(shard.as_of.index);
             to.put_many(&shard.replicas, put_replica);
         });
         out
@@ -52,10 +56,11 @@ impl Placement {
     /// together are [`DecodeError::OutOfRange`].
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
-        match from.take_u8()? {
-            VERSION => {}
+        let has_as_of = match from.take_u8()? {
+            VERSION => true,
+            VERSION_WITHOUT_AS_OF => false,
             version => return Err(DecodeError::UnknownVersion { version }),
-        }
+        };
         let epoch = Epoch::new(from.take_varint()?);
         let last_replica = ReplicaId::new(from.take_varint()?);
         let at = from.position();
@@ -66,7 +71,7 @@ impl Placement {
         let mut placement = Self { epoch, last_replica, shards: Vec::with_capacity(count) };
         let mut ids = BTreeSet::new();
         for _ in 0..count {
-            let shard = placement.take_shard(&mut from, &mut ids)?;
+            let shard = placement.take_shard(&mut from, &mut ids, has_as_of)?;
             placement.shards.push(shard);
         }
         from.finish()?;
@@ -78,6 +83,7 @@ impl Placement {
         &self,
         from: &mut Reader,
         ids: &mut BTreeSet<ReplicaId>,
+        has_as_of: bool,
     ) -> Result<ShardPlace, DecodeError> {
         let at = from.position();
         let start = from.take_varint()?;
@@ -86,6 +92,10 @@ impl Placement {
             return Err(DecodeError::OutOfRange { at });
         }
         let start = u16::try_from(start).map_err(|_| DecodeError::OutOfRange { at })?;
+        let as_of = match has_as_of {
+            true => LogPoint { term: from.take_varint()?, index: from.take_varint()? },
+            false => LogPoint::default(),
+        };
         let count = from.take_count(REPLICA_BYTES_MIN)?;
         let mut replicas: Vec<ReplicaPlace> = Vec::new();
         for _ in 0..count {
@@ -99,7 +109,7 @@ impl Placement {
             }
             replicas.push(place);
         }
-        Ok(ShardPlace { start, replicas })
+        Ok(ShardPlace { start, as_of, replicas })
     }
 }
 

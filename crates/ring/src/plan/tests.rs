@@ -18,6 +18,7 @@ struct World {
     nodes: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
+    damaged: BTreeSet<ReplicaId>,
 }
 
 impl World {
@@ -29,6 +30,7 @@ impl World {
             nodes: BTreeSet::from([founder]),
             lost: BTreeSet::new(),
             draining: BTreeSet::new(),
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -55,7 +57,8 @@ impl World {
 
     fn with_goal<T>(&self, then: impl FnOnce(&Placement, Goal<'_>) -> T) -> T {
         let wanted = self.wanted();
-        let goal = Goal { wanted: &wanted, lost: &self.lost, draining: &self.draining };
+        let (lost, draining, damaged) = (&self.lost, &self.draining, &self.damaged);
+        let goal = Goal { wanted: &wanted, lost, draining, damaged };
         then(&self.placement, goal)
     }
 
@@ -179,7 +182,12 @@ fn a_node_that_is_merely_missing_from_the_wish_keeps_what_it_has_until_it_is_rep
     world.settle();
     for (wish, steps) in [(vec![], 0), (vec![2], 0), (vec![1, 2], 0), (vec![1, 2, 4], 1)] {
         let wanted = Assignment::new(3, vec![set(wish)]);
-        let goal = Goal { wanted: &wanted, lost: &set([]), draining: &set([]) };
+        let goal = Goal {
+            wanted: &wanted,
+            lost: &set([]),
+            draining: &set([]),
+            damaged: &BTreeSet::new(),
+        };
         assert_eq!(Plan::next(&world.placement, goal).steps.len(), steps);
     }
 }
@@ -200,7 +208,12 @@ fn repairs_come_before_the_emptying_of_nodes_and_that_before_evening_out() {
         .iter()
         .fold(founded, |placement, step| placement.after(step).expect("possible"));
     let wanted = Assignment::new(2, vec![set([1, 4]), set([1, 4]), set([1, 4])]);
-    let goal = Goal { wanted: &wanted, lost: &set([3]), draining: &set([2]) };
+    let goal = Goal {
+        wanted: &wanted,
+        lost: &set([3]),
+        draining: &set([2]),
+        damaged: &BTreeSet::new(),
+    };
     let shards: Vec<u32> =
         Plan::next(&placement, goal).steps.iter().map(|step| step.shard().get()).collect();
     assert_eq!(shards, [2, 1, 0]);
@@ -312,4 +325,43 @@ proptest! {
         world.settle();
         prop_assert_eq!(world.with_goal(Plan::whole), Plan::default());
     }
+}
+
+#[test]
+fn a_damaged_replica_goes_first_and_is_made_anew_on_its_node() {
+    let mut world = World::new(1, 3);
+    world.join();
+    world.join();
+    world.settle();
+    world.damaged = BTreeSet::from([ReplicaId::new(2)]);
+    let steps = world.settle();
+    assert_eq!(steps, ["s0: remove r2", "s0: copy to n2", "s0: promote r4"]);
+    assert_eq!(world.voters(ShardId::new(0)), set([1, 2, 3]));
+}
+
+#[test]
+fn a_damaged_replica_stays_if_the_others_could_not_do_without_it() {
+    let mut world = World::new(1, 3);
+    world.damaged = BTreeSet::from([ReplicaId::new(1)]);
+    assert_eq!(world.plan().stuck, [(ShardId::new(0), Stuck::Damaged)], "it is the only one");
+    world.join();
+    world.join();
+    world.damaged.clear();
+    world.settle();
+    world.damaged = BTreeSet::from([ReplicaId::new(2)]);
+    world.lost = set([3]);
+    let plan = world.plan();
+    assert_eq!((plan.steps, plan.stuck), (vec![], vec![(ShardId::new(0), Stuck::Damaged)]));
+}
+
+#[test]
+fn voters_are_not_taken_from_draining_nodes_if_only_lost_ones_would_be_left() {
+    let mut world = World::new(1, 3);
+    world.join();
+    world.join();
+    world.settle();
+    world.lost = set([2]);
+    world.draining = set([1, 3]);
+    let plan = world.plan();
+    assert_eq!((plan.steps, plan.stuck), (vec![], vec![(ShardId::new(0), Stuck::NowhereToGo)]));
 }
