@@ -4,75 +4,11 @@
 
 mod harness;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use harness::cluster::{Cluster, shards, start_again, wait_for};
 use harness::{Connection, Node, run_with};
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Three nodes that know each other, each with its folder.
-struct Cluster {
-    nodes: Vec<Node>,
-    folders: Vec<tempfile::TempDir>,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("a folder")).collect();
-        let mut nodes: Vec<Node> = Vec::new();
-        for folder in &folders {
-            let peer = nodes.first().map(|node| node.peer.clone());
-            nodes.push(start(folder.path(), peer.as_deref()));
-        }
-        let cluster = Self { nodes, folders };
-        cluster.wait_until_whole();
-        cluster
-    }
-
-    /// Waits until each shard has a leader and two followers that have all of its log.
-    fn wait_until_whole(&self) {
-        wait_for("every shard is whole", || {
-            let shards = shards(self.nodes.first().expect("a node"));
-            shards.iter().all(|shard| {
-                let replicas = shard["replicas"].as_array().expect("replicas");
-                let is_whole = |replica: &&Value| {
-                    replica["lag"] == 0
-                        && matches!(replica["role"].as_str(), Some("leader" | "follower"))
-                };
-                replicas.iter().filter(is_whole).count() == 3
-            })
-        });
-    }
-}
-
-fn start(folder: &Path, join: Option<&str>) -> Node {
-    let mut args = vec!["--memory", "64MiB", "--log", "warn"];
-    match join {
-        Some(peer) => args.extend(["--join", peer]),
-        None => args.extend(["--shards", "4"]),
-    }
-    Node::start_with(folder, &args)
-}
-
-fn start_again(folder: &Path) -> Node {
-    Node::start_with(folder, &["--memory", "64MiB", "--log", "warn"])
-}
-
-fn shards(node: &Node) -> Vec<Value> {
-    let said = node.run(&["shards", "--json"]).ok();
-    let shards: Value = serde_json::from_str(&said).expect("JSON");
-    shards.as_array().expect("shards").clone()
-}
-
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "never came about: {what}");
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
-}
 
 #[test]
 fn what_is_written_through_one_node_is_read_through_every_other() {
@@ -154,11 +90,7 @@ fn a_node_killed_under_load_loses_nothing_and_the_others_serve_within_seconds() 
 #[test]
 fn a_cluster_aware_client_is_told_where_a_slot_is_and_any_other_is_served() {
     let cluster = Cluster::start();
-    wait_for("every node leads something", || {
-        let said = cluster.nodes[0].run(&["nodes", "--json"]).ok();
-        let nodes: Value = serde_json::from_str(&said).expect("JSON");
-        nodes.as_array().expect("nodes").iter().all(|node| node["leaders"].as_u64() > Some(0))
-    });
+    cluster.wait_until_each_node_leads();
     let mut leaders = std::collections::BTreeSet::new();
     for node in &cluster.nodes {
         let mut aware = Connection::open(&node.resp);

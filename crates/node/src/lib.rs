@@ -37,7 +37,7 @@ mod replicas;
 
 pub use breccia_replication::FsyncPolicy;
 pub use breccia_ring::Placement;
-pub use breccia_router::Consistency;
+pub use breccia_router::{Consistency, RouterMetrics};
 pub use config::{NodeConfig, Peering, Storage};
 pub use directory::DirectoryError;
 pub use doctor::{Finding, Severity};

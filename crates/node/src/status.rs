@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 
 use breccia_replication::raft::{GroupHealth, GroupStatus, Role};
-use breccia_router::Consistency;
+use breccia_router::{Consistency, RouterMetrics};
 use breccia_types::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -246,6 +246,12 @@ impl Node {
             fsyncs: read(&counters.fsyncs),
             writer_busy_micros: read(&counters.busy_micros),
         }
+    }
+
+    /// Where the node's requests ran since it was opened.
+    #[must_use]
+    pub fn router_metrics(&self) -> RouterMetrics {
+        self.0.router.metrics()
     }
 }
 

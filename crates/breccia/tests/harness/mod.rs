@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of the harness")]
 
+pub(crate) mod cluster;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -169,6 +171,19 @@ impl Node {
         let server = ["--server", &self.http];
         let args: Vec<&str> = args.iter().copied().chain(server).collect();
         run_with(&self.folder, &args, input)
+    }
+
+    /// The value of a metric, named with its labels as `/metrics` shows it; 0 if it is not there.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(&self.http).expect("connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("asks");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("reads");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a number"))
     }
 
     /// Sends a signal and waits until the process has ended.

@@ -279,6 +279,7 @@ async fn metrics_count_requests_by_route_and_tell_of_each_shard() {
         "breccia_http_requests_in_flight 1",
         "breccia_memory_budget_bytes 1073741824",
         "breccia_log_commands_total 1",
+        "breccia_router_forwards_total 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use breccia_node::{Node, NodeMetrics, NodeStatus, ShardRole, ShardStatus};
+use breccia_node::{Node, NodeMetrics, NodeStatus, RouterMetrics, ShardRole, ShardStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -32,6 +32,7 @@ impl Collector for NodeCollector {
         let status = self.node.status();
         encode_node(&mut encoder, &status)?;
         encode_counters(&mut encoder, self.node.metrics())?;
+        encode_routing(&mut encoder, self.node.router_metrics())?;
         encode_shards(&mut encoder, &status.shards)
     }
 }
@@ -99,6 +100,30 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, metrics: NodeMetrics) ->
             unit.as_ref(),
             MetricType::Counter,
         )?)?;
+    }
+    Ok(())
+}
+
+fn encode_routing(encoder: &mut DescriptorEncoder<'_>, metrics: RouterMetrics) -> fmt::Result {
+    for (name, help, value) in [
+        ("router_forwards", "Requests sent to another node, each try counted", metrics.forwards),
+        ("router_hops", "Requests of other nodes that were passed on to a third", metrics.hops),
+        ("router_retries", "Rounds after the first of a request", metrics.retries),
+        ("router_wrong_owners", "Times that a node was asked in vain", metrics.wrong_owners),
+        ("router_unreachable", "Times that a node could not be reached", metrics.unreachable),
+        (
+            "router_outcomes_unknown",
+            "Writes that may or may not have been applied, as their clients were told",
+            metrics.outcomes_unknown,
+        ),
+        (
+            "router_refused_busy",
+            "Requests refused because too many bytes wait for other nodes",
+            metrics.refused_busy,
+        ),
+    ] {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
     }
     Ok(())
 }
