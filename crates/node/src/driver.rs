@@ -223,14 +223,23 @@ impl Driver {
         let is_silent = |node: NodeId| {
             watch.heard.get(&node).is_some_and(|at| now.duration_since(*at) > self.replace_after)
         };
-        let members = state.members.values();
-        let lost = members.clone().filter(|member| {
-            !answering.contains(&member.node)
-                && (is_silent(member.node) || is_replaced(&state, &answering, member))
+        let nodes = |which: &dyn Fn(&Member) -> bool| -> BTreeSet<NodeId> {
+            state
+                .members
+                .values()
+                .filter(|member| which(member))
+                .map(|member| member.node)
+                .collect()
+        };
+        // A node that was started anew with an empty directory never comes back as it was.
+        let replaced = nodes(&|member| is_replaced(&state, &answering, member));
+        let lost = nodes(&|member| {
+            replaced.contains(&member.node)
+                || !answering.contains(&member.node) && is_silent(member.node)
         });
-        let lost = lost.map(|member| member.node).collect();
-        let draining = members.filter(|member| member.status == MemberStatus::Draining);
-        let draining = draining.map(|member| member.node).collect();
+        let draining = nodes(&|member| {
+            replaced.contains(&member.node) || member.status == MemberStatus::Draining
+        });
         Look { led, answering, lost, draining, damaged: all_damaged, state }
     }
 
@@ -267,7 +276,8 @@ impl Driver {
                 Placed::Shards => look.wanted().map_err(internal)?,
             };
             let damaged = look.damaged.iter();
-            let damaged = damaged.filter(|(shard, _)| (*shard == ShardId::META) == (of == Placed::Meta));
+            let damaged =
+                damaged.filter(|(shard, _)| (*shard == ShardId::META) == (of == Placed::Meta));
             let damaged = damaged.map(|(_, replica)| *replica).collect();
             let goal = Goal {
                 wanted: &wanted,
@@ -473,10 +483,7 @@ impl Driver {
         let mut has_forgotten = false;
         for member in look.state.members.values() {
             let node = member.node;
-            if look.lost.contains(&node)
-                && is_replaced(&look.state, &look.answering, member)
-                && !holds(node)
-            {
+            if is_replaced(&look.state, &look.answering, member) && !holds(node) {
                 self.meta.change(&MetaWrite::Remove { node }).await?;
                 tracing::info!(%node, address = %member.peer, "forgotten: another node has its address");
                 has_forgotten = true;
@@ -559,12 +566,13 @@ impl MembersSeen {
 /// Whether a node that is there has the address of one that is not: then that one was
 /// started anew with an empty directory.
 fn is_replaced(state: &ClusterState, answering: &BTreeSet<NodeId>, silent: &Member) -> bool {
-    state.members.values().any(|member| {
+    let has_its_address = |member: &Member| {
         member.node != silent.node
             && member.peer == silent.peer
             && !member.peer.is_empty()
             && answering.contains(&member.node)
-    })
+    };
+    !answering.contains(&silent.node) && state.members.values().any(has_its_address)
 }
 
 /// The shard that a placement means: that of the meta shard calls it 0.

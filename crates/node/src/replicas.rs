@@ -228,10 +228,7 @@ impl Holdings {
     /// The replicas that this node is to hold. That of the meta shard stays as it is until
     /// the cluster has said which other one is placed here: this node's view of that ends
     /// with its replica.
-    fn wanted(
-        &self,
-        state: &ClusterState,
-    ) -> Result<BTreeMap<ShardId, ReplicaId>, StoreError> {
+    fn wanted(&self, state: &ClusterState) -> Result<BTreeMap<ShardId, ReplicaId>, StoreError> {
         let mut wanted = replicas_on(self.node, state);
         if let Some(meta) = self.held()?.get(&ShardId::META) {
             wanted.insert(ShardId::META, *meta);

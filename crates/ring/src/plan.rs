@@ -181,8 +181,7 @@ impl ShardState<'_> {
     /// that is missing, on the same node perhaps.
     fn surplus(&self, target: &Target) -> Option<ReplicaId> {
         let is_damaged = |place: &ReplicaPlace| self.goal.damaged.contains(&place.replica);
-        let unwanted =
-            self.learners().find(|place| is_damaged(place) || !target.holds(place.node));
+        let unwanted = self.learners().find(|place| is_damaged(place) || !target.holds(place.node));
         let voters = self.voters().count();
         let is_whole =
             |place: &&ReplicaPlace| !is_damaged(place) && !self.goal.lost.contains(&place.node);
@@ -248,7 +247,8 @@ impl ShardState<'_> {
         let on = |nodes: &BTreeSet<NodeId>| {
             self.replicas.iter().any(|place| nodes.contains(&place.node))
         };
-        if self.voters().count() < target.voters.len() || on(self.goal.lost)
+        if self.voters().count() < target.voters.len()
+            || on(self.goal.lost)
             || self.damaged().next().is_some()
         {
             Urgency::Repair

@@ -83,8 +83,7 @@ impl Placement {
         let is_kept =
             |place: &&ReplicaPlace| member(place).is_some() || place.role == Role::Learner;
         let kept = present.iter().filter(is_kept);
-        let replicas: Vec<_> =
-            kept.map(|place| member(place).copied().unwrap_or(*place)).collect();
+        let replicas: Vec<_> = kept.map(|place| member(place).copied().unwrap_or(*place)).collect();
         if replicas == present {
             return None;
         }

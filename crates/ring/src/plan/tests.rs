@@ -182,12 +182,8 @@ fn a_node_that_is_merely_missing_from_the_wish_keeps_what_it_has_until_it_is_rep
     world.settle();
     for (wish, steps) in [(vec![], 0), (vec![2], 0), (vec![1, 2], 0), (vec![1, 2, 4], 1)] {
         let wanted = Assignment::new(3, vec![set(wish)]);
-        let goal = Goal {
-            wanted: &wanted,
-            lost: &set([]),
-            draining: &set([]),
-            damaged: &BTreeSet::new(),
-        };
+        let goal =
+            Goal { wanted: &wanted, lost: &set([]), draining: &set([]), damaged: &BTreeSet::new() };
         assert_eq!(Plan::next(&world.placement, goal).steps.len(), steps);
     }
 }
@@ -208,12 +204,8 @@ fn repairs_come_before_the_emptying_of_nodes_and_that_before_evening_out() {
         .iter()
         .fold(founded, |placement, step| placement.after(step).expect("possible"));
     let wanted = Assignment::new(2, vec![set([1, 4]), set([1, 4]), set([1, 4])]);
-    let goal = Goal {
-        wanted: &wanted,
-        lost: &set([3]),
-        draining: &set([2]),
-        damaged: &BTreeSet::new(),
-    };
+    let goal =
+        Goal { wanted: &wanted, lost: &set([3]), draining: &set([2]), damaged: &BTreeSet::new() };
     let shards: Vec<u32> =
         Plan::next(&placement, goal).steps.iter().map(|step| step.shard().get()).collect();
     assert_eq!(shards, [2, 1, 0]);
@@ -364,4 +356,13 @@ fn voters_are_not_taken_from_draining_nodes_if_only_lost_ones_would_be_left() {
     world.draining = set([1, 3]);
     let plan = world.plan();
     assert_eq!((plan.steps, plan.stuck), (vec![], vec![(ShardId::new(0), Stuck::NowhereToGo)]));
+}
+
+#[test]
+fn a_lost_learner_goes_if_its_node_is_to_be_emptied_too() {
+    let mut world = World::new(1, 3);
+    world.join();
+    world.settle();
+    (world.lost, world.draining) = (set([2]), set([2]));
+    assert_eq!(world.settle(), ["s0: remove r2"]);
 }
