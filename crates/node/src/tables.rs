@@ -91,7 +91,8 @@ impl Node {
     ///
     /// # Errors
     /// [`RequestError::UnknownTable`], [`RequestError::TableProtected`], or what writing
-    /// reports; the rows are then removed when the node is opened again.
+    /// reports: if the table is gone then, its rows are removed within a minute, or when the
+    /// shards that hold them are back.
     pub async fn drop_table(&self, name: &str) -> Result<(), RequestError> {
         self.check_open()?;
         let (node, name) = (self.clone(), name.to_owned());

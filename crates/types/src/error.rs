@@ -192,10 +192,10 @@ impl RequestError {
             Self::Busy { .. }
             | Self::DeadlineExceeded
             | Self::OutcomeUnknown { .. }
-            | Self::ShuttingDown => Actor::Retry,
-            Self::ReadOnly { .. }
+            // A shard without a leader has one again in a few seconds, if it can have one.
             | Self::ShardUnavailable { .. }
-            | Self::Storage { .. }
+            | Self::ShuttingDown => Actor::Retry,
+            Self::ReadOnly { .. } | Self::Storage { .. }
             | Self::Internal { .. } => Actor::Operator,
             _ => Actor::Fix,
         }

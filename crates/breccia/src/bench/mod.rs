@@ -10,6 +10,7 @@ mod in_process;
 mod keys;
 mod report;
 mod resp;
+mod resp_cluster;
 mod target;
 mod workload;
 

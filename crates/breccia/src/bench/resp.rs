@@ -18,6 +18,8 @@ pub(crate) struct RespConnection {
     stream: TcpStream,
     out: Vec<u8>,
     incoming: BytesMut,
+    /// Whether each write waits until a replica has it.
+    waits: bool,
 }
 
 /// A reply.
@@ -43,7 +45,14 @@ impl RespConnection {
     pub(crate) async fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, out: Vec::new(), incoming: BytesMut::with_capacity(64 << 10) })
+        let incoming = BytesMut::with_capacity(64 << 10);
+        Ok(Self { stream, out: Vec::new(), incoming, waits: false })
+    }
+
+    /// The same, with writes that wait until one replica has them.
+    pub(crate) const fn waiting(mut self) -> Self {
+        self.waits = true;
+        self
     }
 
     /// Carries out the operations of a batch in one round trip, two if some of them read
@@ -56,32 +65,125 @@ impl RespConnection {
         batch: &[Operation],
         done: &mut Vec<Done>,
     ) -> Result<()> {
+        self.send(batch).await?;
+        self.receive(batch, done).await?;
+        let second = |operation: &&Operation| operation.kind == OperationKind::ReadModifyWrite;
+        for operation in batch.iter().filter(second) {
+            self.write(operation);
+        }
+        self.flush().await?;
+        for (operation, done) in batch.iter().zip(done.iter_mut()) {
+            if second(&operation) {
+                let outcome = self.written().await?;
+                let first = std::mem::replace(&mut done.outcome, Outcome::Done);
+                *done = Done { at: Instant::now(), outcome: first.and(outcome) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends operations, of those that read before they write the read.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(crate) async fn send(&mut self, batch: &[Operation]) -> Result<()> {
         for operation in batch {
             match operation.kind {
                 OperationKind::Read | OperationKind::ReadModifyWrite => {
                     self.command(&[b"GET", &operation.key]);
                 }
-                OperationKind::Update | OperationKind::Insert => {
-                    self.command(&[b"SET", &operation.key, &operation.value]);
-                }
+                OperationKind::Update | OperationKind::Insert => self.write(operation),
                 OperationKind::Scan => bail!("the Redis protocol has no scan in key order"),
             }
         }
-        self.flush().await?;
-        for _ in batch {
-            let outcome = outcome_of(self.reply().await?);
+        self.flush().await
+    }
+
+    /// Receives the outcomes of operations that were sent.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(crate) async fn receive(
+        &mut self,
+        batch: &[Operation],
+        done: &mut Vec<Done>,
+    ) -> Result<()> {
+        for operation in batch {
+            let outcome = match operation.kind {
+                OperationKind::Update | OperationKind::Insert => self.written().await?,
+                _ => outcome_of(self.reply().await?),
+            };
             done.push(Done { at: Instant::now(), outcome });
         }
-        let second = |operation: &&Operation| operation.kind == OperationKind::ReadModifyWrite;
-        for operation in batch.iter().filter(second) {
-            self.command(&[b"SET", &operation.key, &operation.value]);
+        Ok(())
+    }
+
+    fn write(&mut self, operation: &Operation) {
+        self.command(&[b"SET", &operation.key, &operation.value]);
+        if self.waits {
+            self.command(&[b"WAIT", b"1", b"0"]);
         }
+    }
+
+    async fn written(&mut self) -> Result<Outcome> {
+        let outcome = outcome_of(self.reply().await?);
+        if !self.waits {
+            return Ok(outcome);
+        }
+        let waited = match self.reply().await? {
+            Reply::Simple(replicas) if replicas == "0" => Outcome::Failed("on no replica".into()),
+            reply => outcome_of(reply),
+        };
+        Ok(outcome.and(waited))
+    }
+
+    /// Asks which node leads which slots: the first and last slot, and its address.
+    ///
+    /// # Errors
+    /// If the connection breaks, or the server is no cluster.
+    pub(crate) async fn slots(&mut self) -> Result<Vec<(u16, u16, String)>> {
+        self.command(&[b"CLUSTER", b"SLOTS"]);
         self.flush().await?;
-        for (operation, done) in batch.iter().zip(done.iter_mut()) {
-            if second(&operation) {
-                let outcome = outcome_of(self.reply().await?);
-                let first = std::mem::replace(&mut done.outcome, Outcome::Done);
-                *done = Done { at: Instant::now(), outcome: first.and(outcome) };
+        let mut slots = Vec::new();
+        for _ in 0..self.array().await? {
+            let fields = self.array().await?;
+            let (first, last) = (self.text().await?.parse()?, self.text().await?.parse()?);
+            for at in 2..fields {
+                let parts = self.array().await?;
+                let (host, port) = (self.text().await?, self.text().await?);
+                for _ in 2..parts {
+                    self.skip().await?;
+                }
+                if at == 2 {
+                    slots.push((first, last, format!("{host}:{port}")));
+                }
+            }
+        }
+        Ok(slots)
+    }
+
+    async fn array(&mut self) -> Result<usize> {
+        match self.reply().await? {
+            Reply::Array(count) => Ok(count),
+            reply => bail!("CLUSTER SLOTS answered {reply:?}"),
+        }
+    }
+
+    async fn text(&mut self) -> Result<String> {
+        match self.reply().await? {
+            Reply::Simple(text) => Ok(text),
+            Reply::Bulk(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            reply => bail!("CLUSTER SLOTS answered {reply:?}"),
+        }
+    }
+
+    /// Takes a reply that may be an array, and leaves it.
+    async fn skip(&mut self) -> Result<()> {
+        let mut left = 1;
+        while left > 0 {
+            left -= 1;
+            if let Reply::Array(count) = self.reply().await? {
+                left += count;
             }
         }
         Ok(())

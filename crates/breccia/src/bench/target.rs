@@ -13,6 +13,7 @@ use super::etcd::EtcdConnection;
 use super::grpc::GrpcConnection;
 use super::in_process::{InProcess, InProcessConnection};
 use super::resp::RespConnection;
+use super::resp_cluster::RespClusterConnection;
 use super::workload::Operation;
 use crate::exit::{Exit, Failure};
 
@@ -21,6 +22,10 @@ use crate::exit::{Exit, Failure};
 pub(crate) enum Target {
     /// `resp://HOST:PORT,...`: Breccia's front end, or a real Redis.
     Resp(Addresses),
+    /// `resp+wait://HOST:PORT`: a Redis with replicas, each write followed by `WAIT 1 0`.
+    RespWait(Addresses),
+    /// `resp+cluster://HOST:PORT`: all nodes of a cluster, each key at the node that leads it.
+    RespCluster(Addresses),
     /// `grpc://HOST:PORT,...`: Breccia's gRPC front end.
     Grpc(Addresses),
     /// `etcd://HOST:PORT,...`: etcd's v3 API.
@@ -67,6 +72,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resp(address) => write!(f, "resp://{address}"),
+            Self::RespWait(address) => write!(f, "resp+wait://{address}"),
+            Self::RespCluster(address) => write!(f, "resp+cluster://{address}"),
             Self::Grpc(address) => write!(f, "grpc://{address}"),
             Self::Etcd(address) => write!(f, "etcd://{address}"),
             Self::InProcess => f.write_str("inproc"),
@@ -82,14 +89,17 @@ impl FromStr for Target {
             return Ok(Self::InProcess);
         }
         let wrong = || {
-            "use resp://HOST:PORT, grpc://HOST:PORT, etcd://HOST:PORT or inproc; several addresses \
-             are separated by commas"
+            "use resp://HOST:PORT, resp+cluster://HOST:PORT, resp+wait://HOST:PORT, \
+             grpc://HOST:PORT, etcd://HOST:PORT or inproc; several addresses are separated by \
+             commas"
                 .to_owned()
         };
         let (protocol, addresses) = text.split_once("://").ok_or_else(wrong)?;
         let addresses = Addresses::parse(addresses).ok_or_else(wrong)?;
         match protocol {
             "resp" | "redis" => Ok(Self::Resp(addresses)),
+            "resp+wait" => Ok(Self::RespWait(addresses)),
+            "resp+cluster" => Ok(Self::RespCluster(addresses)),
             "grpc" | "http" => Ok(Self::Grpc(addresses)),
             "etcd" => Ok(Self::Etcd(addresses)),
             _ => Err(wrong()),
@@ -132,6 +142,8 @@ pub(crate) struct Done {
 pub(crate) enum Connection {
     /// To a server of the Redis protocol.
     Resp(RespConnection),
+    /// To all nodes of a cluster that speaks it.
+    RespCluster(RespClusterConnection),
     /// To a node over gRPC.
     Grpc(GrpcConnection),
     /// To etcd.
@@ -152,6 +164,14 @@ impl Connection {
             Target::Resp(addresses) => {
                 let connection = RespConnection::connect(addresses.next()).await;
                 Ok(Self::Resp(connection.with_context(unreachable)?))
+            }
+            Target::RespWait(addresses) => {
+                let connection = RespConnection::connect(addresses.next()).await;
+                Ok(Self::Resp(connection.with_context(unreachable)?.waiting()))
+            }
+            Target::RespCluster(addresses) => {
+                let connection = RespClusterConnection::connect(addresses.next()).await;
+                Ok(Self::RespCluster(connection.with_context(unreachable)?))
             }
             Target::Grpc(addresses) => {
                 let connection = GrpcConnection::connect(addresses.next()).await;
@@ -179,6 +199,7 @@ impl Connection {
     ) -> Result<()> {
         match self {
             Self::Resp(connection) => connection.execute(batch, done).await,
+            Self::RespCluster(connection) => connection.execute(batch, done).await,
             Self::Grpc(connection) => {
                 connection.execute(batch, done).await;
                 Ok(())
@@ -198,6 +219,7 @@ impl Connection {
     pub(crate) async fn describe(&mut self) -> String {
         match self {
             Self::Resp(connection) => connection.describe().await.unwrap_or_default(),
+            Self::RespCluster(connection) => connection.describe().await.unwrap_or_default(),
             Self::Etcd(_) => "etcd".to_owned(),
             Self::Grpc(_) | Self::InProcess(_) => {
                 format!("breccia_version:{}", env!("CARGO_PKG_VERSION"))
@@ -212,7 +234,14 @@ mod tests {
 
     #[test]
     fn targets_read_what_they_show() {
-        for text in ["resp://127.0.0.1:6379", "grpc://[::1]:7400,h:1", "etcd://h:2", "inproc"] {
+        for text in [
+            "resp://127.0.0.1:6379",
+            "resp+wait://127.0.0.1:6379",
+            "resp+cluster://h:1,h:2",
+            "grpc://[::1]:7400,h:1",
+            "etcd://h:2",
+            "inproc",
+        ] {
             assert_eq!(text.parse::<Target>().expect(text).to_string(), text);
         }
         for text in ["", "resp://", "127.0.0.1:6379", "ftp://x", "grpc://a:1,"] {
