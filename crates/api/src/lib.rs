@@ -16,8 +16,8 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("brec
 /// Response metadata that names an error for programs, such as `unknown-table`.
 pub const CODE_METADATA: &str = "breccia-code";
 /// Metadata of a read, in REST a header: what it must have seen. `linearizable` is everything that
-/// was acknowledged before, `strict` the same without trusting clocks, `stale:MILLISECONDS` lets
-/// any replica answer that heard from its leader within that time.
+/// was acknowledged before, `strict` the same without trusting clocks, `stale:MILLISECONDS` what
+/// was acknowledged longer ago than that, and any replica that has it may answer.
 pub const CONSISTENCY_METADATA: &str = "breccia-consistency";
 /// Response metadata that says who must act: `retry`, `fix` or `operator`.
 pub const ACTOR_METADATA: &str = "breccia-actor";

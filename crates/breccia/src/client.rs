@@ -40,7 +40,7 @@ pub(crate) struct ServerArgs {
 /// How old the answer of a read may be.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct StalenessArgs {
-    /// Let any replica answer that has heard from its leader within this time, such as 5s
+    /// Let any replica answer that lacks only what is newer than this, such as 5s
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     stale: Option<Duration>,
 }

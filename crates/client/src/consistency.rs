@@ -14,8 +14,8 @@ pub enum Consistency {
     Linearizable,
     /// The same, and no clock is trusted: the leader asks a majority of the replicas.
     Strict,
-    /// Any replica answers that has heard from its leader within `max`, in whole milliseconds.
-    /// Such reads are spread over the replicas.
+    /// Every write that was acknowledged longer than `max` before the read, in whole
+    /// milliseconds. Any replica that has them answers; such reads are spread over the replicas.
     Stale {
         /// How old the answer may be.
         max: Duration,

@@ -51,7 +51,7 @@ impl Table {
     /// use breccia_client::Consistency;
     ///
     /// let row = table.get("alice").deadline(Duration::from_millis(200)).await?;
-    /// // From any replica, if it heard from its leader in the last five seconds.
+    /// // From any replica that lacks only what was acknowledged in the last five seconds.
     /// let consistency = Consistency::Stale { max: Duration::from_secs(5) };
     /// let row = table.get("alice").consistency(consistency).await?;
     /// # Ok(())

@@ -299,7 +299,7 @@ impl LedShard {
     fn of(status: &GroupStatus) -> Option<Self> {
         let is_recent = |since: Option<Duration>| since.is_some_and(|age| age < ANSWERED_WITHIN);
         let answering = status.peers.iter().filter(|peer| is_recent(peer.since_heard));
-        (status.role == Role::Leader && is_recent(status.staleness)).then(|| Self {
+        (status.role == Role::Leader && is_recent(status.since_contact)).then(|| Self {
             shard: status.shard,
             replica: status.replica,
             term: status.term,

@@ -262,9 +262,9 @@ impl KeepInTouch {
 
     fn is_out_of_touch(&self) -> bool {
         let shards = self.holdings.shards.load();
-        shards.get(&ShardId::META).is_none_or(|meta| {
-            meta.group.staleness().is_none_or(|since_heard| since_heard > OUT_OF_TOUCH)
-        })
+        shards
+            .get(&ShardId::META)
+            .is_none_or(|meta| meta.group.since_contact().is_none_or(|since| since > OUT_OF_TOUCH))
     }
 
     /// Asks the other nodes, one after the other, which replica of the meta shard is placed

@@ -119,7 +119,7 @@ impl Local {
             Consistency::Linearizable => ReadMode::Lease,
             Consistency::Strict => ReadMode::Strict,
             Consistency::Stale { max } => {
-                let reason = || format!("this replica has not heard from its leader for {max:?}");
+                let reason = || format!("this replica may lack what is older than {max:?}");
                 let is_fresh = found.group.staleness().is_some_and(|age| age <= max);
                 let late = LocalError::NotNow { reason: reason() };
                 return if is_fresh { Ok(found) } else { Err(late) };

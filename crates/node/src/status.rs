@@ -223,7 +223,7 @@ impl Node {
             learners: group.members.learners.len(),
             last_index: group.last_index.get(),
             applied: group.applied.get(),
-            heard_millis_ago: group.staleness.map(millis),
+            heard_millis_ago: group.since_contact.map(millis),
             rows_estimate: usage.keys_estimate,
             disk_bytes: usage.disk_bytes,
             memory_bytes: usage.memory_bytes,

@@ -20,7 +20,8 @@ pub enum Consistency {
     Linearizable,
     /// The same, and no clock is trusted: the leader asks a majority.
     Strict,
-    /// Any replica answers that heard from its leader no longer than `max` ago.
+    /// Everything that was acknowledged longer than `max` before it. Any replica that has it
+    /// answers.
     Stale {
         /// How old the answer may be.
         max: Duration,

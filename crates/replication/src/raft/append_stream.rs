@@ -106,7 +106,7 @@ where
     }
 
     fn take(&mut self, request: &Append) {
-        let message = wire::encoded(|to| wire::put_append(to, request));
+        let message = wire::encoded(|to| self.link.put_append(to, request));
         self.window.bytes += message.len();
         self.window.requests.push_back((Instant::now(), message.len()));
         self.message = Some(message);
@@ -152,7 +152,7 @@ where
 
     fn on_reply(&mut self, reply: Option<Result<Bytes, TransportError>>) -> Option<Reply> {
         let reply = match reply {
-            Some(Ok(reply)) => wire::take_appended(reply).map_err(|error| unreadable(&error)),
+            Some(Ok(reply)) => self.link.take_appended(reply).map_err(|error| unreadable(&error)),
             Some(Err(error)) => Err(self.link.failed(&error, self.timeout())),
             None if self.window.requests.is_empty() && self.input.is_none() => return None,
             None => Err(NetworkError::from_string("the other replica ended the stream").into()),

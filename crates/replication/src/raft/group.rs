@@ -66,12 +66,21 @@ impl RaftGroup {
         status::leadership_of(&self.shared)
     }
 
-    /// How long ago this replica last heard from its leader, or from a majority if it leads:
-    /// what a read without a barrier may miss. `None` if that never was.
+    /// How old what this replica has applied may be: a read without a barrier sees all that was
+    /// acknowledged longer ago, by whichever leader. `None` if that is not known, as long as
+    /// the replica has not caught up since it was started.
     #[must_use]
     pub fn staleness(&self) -> Option<Duration> {
         let instance = self.shared.instance()?;
         status::staleness(&instance, &instance.metrics())
+    }
+
+    /// How long ago this replica last heard from a leader, or from a majority if it leads.
+    /// `None` if that never was. It is no bound on what a read may miss.
+    #[must_use]
+    pub fn since_contact(&self) -> Option<Duration> {
+        let instance = self.shared.instance()?;
+        status::since_contact(&instance, &instance.metrics())
     }
 
     /// Waits until a read of this replica sees everything that was acknowledged before this

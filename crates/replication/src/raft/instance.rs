@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::apply::ShardState;
+use super::freshness::{Freshness, Run};
 use super::guard::{LogAtStart, RestartGuard};
 use super::log::{GroupLog, SharedLog};
 use super::machine::MachineSource;
@@ -27,6 +28,7 @@ use super::snapshot::Exports;
 use super::timing::Timing;
 use super::transfer::Traffic;
 use super::types::GroupConfig;
+use super::vouchers::Vouchers;
 use crate::consensus::ApplyError;
 
 /// openraft's handle of a replica.
@@ -146,6 +148,7 @@ pub(crate) struct Instance {
     pub(crate) progress: Arc<Progress>,
     pub(crate) exports: Arc<Exports>,
     pub(crate) guard: RestartGuard,
+    pub(crate) freshness: Arc<Freshness>,
     machine: MachineHandle,
     started: Instant,
     /// When a leader was last heard, in microseconds after the start; 0 is never.
@@ -177,12 +180,14 @@ impl<L: LogSource> LogOpener<L> {
         let held = log.get_log_state().await.map_err(|error| unreadable(error.to_string()))?;
         let is_empty = held.last_log_id.is_none() && state.is_untouched();
         let was = if is_empty { LogAtStart::Empty } else { LogAtStart::Filled };
+        let vouchers = Arc::new(Vouchers::new(Arc::clone(&progress)));
         let links = Links {
             transport: Arc::clone(&around.transport),
             shard,
             replica,
             timing: around.timing,
             traffic: Arc::clone(&around.traffic),
+            vouchers: Arc::clone(&vouchers),
         };
         let built = Raft::build(replica, config, links, log, state).await;
         let raft = built.map_err(|error| match progress.failed() {
@@ -191,9 +196,12 @@ impl<L: LogSource> LogOpener<L> {
         })?;
         let guard = RestartGuard::start(around.timing.election_timeout_max, was);
         progress.on_started();
+        vouchers.watch(&raft);
+        let run = Run::new(rand::random());
+        let freshness = Arc::new(Freshness::start(run, Arc::clone(&progress)));
         raft.run();
         let (started, contact) = (Instant::now(), AtomicU64::new(0));
-        Ok(Instance { raft, progress, exports, guard, machine, started, contact })
+        Ok(Instance { raft, progress, exports, guard, freshness, machine, started, contact })
     }
 }
 

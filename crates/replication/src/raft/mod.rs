@@ -33,6 +33,7 @@ mod instance;
 mod supervise;
 
 mod apply;
+mod freshness;
 mod progress;
 mod snapshot;
 mod transfer;
@@ -41,6 +42,7 @@ mod append_stream;
 mod network;
 mod receive;
 mod refusal;
+mod vouchers;
 mod wire;
 
 #[cfg(test)]

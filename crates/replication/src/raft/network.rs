@@ -27,7 +27,8 @@ use super::snapshot::ShardSnapshot;
 use super::timing::Timing;
 use super::transfer::{self, Traffic};
 use super::types::{GroupConfig, Vote};
-use super::wire::{self, Envelope};
+use super::vouchers::Vouchers;
+use super::wire::{self, Envelope, NoAnswer};
 
 pub(crate) type RpcError = RPCError<GroupConfig>;
 type RpcResult<T> = Result<T, RpcError>;
@@ -45,6 +46,7 @@ pub(crate) struct Links {
     pub(crate) replica: ReplicaId,
     pub(crate) timing: Timing,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) vouchers: Arc<Vouchers>,
 }
 
 /// From one replica to another.
@@ -55,6 +57,7 @@ pub(crate) struct Link {
     node: NodeId,
     timing: Timing,
     traffic: Arc<Traffic>,
+    vouchers: Arc<Vouchers>,
     purpose: Purpose,
 }
 
@@ -74,6 +77,7 @@ impl Links {
             node,
             timing: self.timing,
             traffic: Arc::clone(&self.traffic),
+            vouchers: Arc::clone(&self.vouchers),
             purpose,
         }
     }
@@ -146,8 +150,25 @@ impl Link {
 
     async fn append_once(&self, request: &Append) -> RpcResult<StreamAppendResult<GroupConfig>> {
         let timeout = self.timing.heartbeat;
-        let reply = self.call(wire::APPEND, timeout, |to| wire::put_append(to, request)).await?;
-        wire::take_appended(reply).map_err(|error| unreadable(&error))
+        let put = |to: &mut Writer<'_>| self.put_append(to, request);
+        let reply = self.call(wire::APPEND, timeout, put).await?;
+        self.take_appended(reply).map_err(|error| unreadable(&error))
+    }
+
+    /// Writes a request, and what this replica vouches for at the moment.
+    pub(crate) fn put_append(&self, to: &mut Writer<'_>, request: &Append) {
+        let voucher = self.vouchers.write(self.envelope.to);
+        wire::put_append(to, request, voucher.as_ref());
+    }
+
+    /// Reads a reply, and notes its stamp.
+    pub(crate) fn take_appended(
+        &self,
+        reply: Bytes,
+    ) -> Result<StreamAppendResult<GroupConfig>, NoAnswer> {
+        let (stamp, result) = wire::take_appended(reply)?;
+        self.vouchers.on_stamp(self.envelope.to, stamp);
+        Ok(result)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::instance::Instance;
 use super::shared::{Shared, hint_of};
+use super::status::is_only_voter;
 use super::types::GroupConfig;
 use crate::consensus::{LeaderHint, ProposeError, ReadBarrier, ReadError};
 
@@ -75,8 +76,7 @@ pub(crate) fn may_read_at_once(shared: &Shared) -> bool {
     }
     let trusted = shared.timing.lease_trusted();
     let answered = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < trusted);
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    let is_alone = voters.next() == Some(metrics.id) && voters.next().is_none();
+    let is_alone = is_only_voter(&metrics);
     answered || (is_alone && !shared.doubts.has_changed_members.load(Ordering::SeqCst))
 }
 

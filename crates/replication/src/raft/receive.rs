@@ -14,6 +14,7 @@ use futures::stream::{self, Stream, StreamExt};
 use openraft::raft::AppendEntriesRequest;
 use parking_lot::RwLock;
 
+use super::freshness::Freshness;
 use super::instance::Instance;
 use super::refusal::Refused;
 use super::transfer::{self, Traffic};
@@ -125,7 +126,10 @@ async fn answer(instance: &Instance, method: Method, content: Reader) -> Result<
     let raft = &instance.raft;
     match method {
         wire::APPEND => {
-            let request = wire::take_append(content)?;
+            let (voucher, request) = wire::take_append(content)?;
+            if let Some(voucher) = voucher {
+                instance.freshness.on_voucher(&voucher);
+            }
             let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
             let prev = request.prev_log_id;
             let appended = raft.append_entries(request).await;
@@ -133,7 +137,8 @@ async fn answer(instance: &Instance, method: Method, content: Reader) -> Result<
             if result.is_ok() {
                 instance.on_contact();
             }
-            Ok(wire::encoded(|to| wire::put_appended(to, &result)))
+            let stamp = instance.freshness.stamp();
+            Ok(wire::encoded(|to| wire::put_appended(to, stamp, &result)))
         }
         wire::VOTE | wire::PRE_VOTE => {
             let request = wire::take_vote_request(content)?;
@@ -160,23 +165,33 @@ async fn answer(instance: &Instance, method: Method, content: Reader) -> Result<
 /// Serves a leader's stream of entries until either side ends it.
 async fn append(instance: Arc<Instance>, duplex: Duplex) {
     let Duplex { sender, receiver } = duplex;
-    let mut replies = Box::pin(instance.raft.stream_append(requests(receiver)));
+    let requests = requests(receiver, Arc::clone(&instance.freshness));
+    let mut replies = Box::pin(instance.raft.stream_append(requests));
     while let Some(Ok(result)) = replies.next().await {
         if result.is_ok() {
             instance.on_contact();
         }
-        let reply = wire::encoded(|to| wire::put_appended(to, &result));
+        let stamp = instance.freshness.stamp();
+        let reply = wire::encoded(|to| wire::put_appended(to, stamp, &result));
         if sender.send(reply).await.is_err() {
             return;
         }
     }
 }
 
-fn requests(receiver: MessageReceiver) -> impl Stream<Item = AppendEntriesRequest<GroupConfig>> {
-    stream::unfold(receiver, |mut receiver| async move {
+fn requests(
+    receiver: MessageReceiver,
+    freshness: Arc<Freshness>,
+) -> impl Stream<Item = AppendEntriesRequest<GroupConfig>> {
+    stream::unfold((receiver, freshness), |(mut receiver, freshness)| async move {
         let message = receiver.receive().await?.ok()?;
         match wire::take_append(Reader::new(message)) {
-            Ok(request) => Some((request, receiver)),
+            Ok((voucher, request)) => {
+                if let Some(voucher) = voucher {
+                    freshness.on_voucher(&voucher);
+                }
+                Some((request, (receiver, freshness)))
+            }
             Err(error) => {
                 tracing::error!(%error, "entries from another replica cannot be read");
                 None

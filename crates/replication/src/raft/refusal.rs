@@ -10,7 +10,7 @@ use super::wire::encoded;
 /// Why a message was refused, as the refusing node says it.
 ///
 /// ```text
-/// 0 | shard varint | replica varint   1   2   3   4
+/// 0 | shard varint | replica varint   1   2   3   4   5 | version u8
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum Refused {
@@ -30,6 +30,9 @@ pub(crate) enum Refused {
     /// The message cannot be read.
     #[error("the message cannot be read")]
     Malformed,
+    /// The sender is of another version of Breccia.
+    #[error("messages between replicas of version {version} are not understood")]
+    UnknownVersion { version: u8 },
 }
 
 impl Refused {
@@ -44,6 +47,10 @@ impl Refused {
             Self::NotVotingYet => to.put_u8(2),
             Self::TooManySnapshots => to.put_u8(3),
             Self::Malformed => to.put_u8(4),
+            Self::UnknownVersion { version } => {
+                to.put_u8(5);
+                to.put_u8(version);
+            }
         }))
     }
 
@@ -60,6 +67,7 @@ impl Refused {
             2 => Self::NotVotingYet,
             3 => Self::TooManySnapshots,
             4 => Self::Malformed,
+            5 => Self::UnknownVersion { version: from.take_u8()? },
             tag => return Err(DecodeError::UnknownTag { at: 0, field: "refusal", tag }),
         };
         from.finish()?;
@@ -68,8 +76,11 @@ impl Refused {
 }
 
 impl From<DecodeError> for Refused {
-    fn from(_: DecodeError) -> Self {
-        Self::Malformed
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::UnknownVersion { version } => Self::UnknownVersion { version },
+            _ => Self::Malformed,
+        }
     }
 }
 
@@ -87,6 +98,7 @@ mod tests {
             Refused::NotVotingYet,
             Refused::TooManySnapshots,
             Refused::Malformed,
+            Refused::UnknownVersion { version: 1 },
         ] {
             assert_eq!(Refused::from_refusal(&refused.to_refusal()), Ok(refused));
         }

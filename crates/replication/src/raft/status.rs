@@ -6,6 +6,7 @@ use std::time::Duration;
 use breccia_types::{LogIndex, NodeId, ReplicaId, ShardId};
 use openraft::async_runtime::Instant as _;
 use openraft::{RaftMetrics, ServerState};
+use tokio::time::Instant;
 
 use super::instance::Instance;
 use super::shared::{GroupHealth, Shared, hint_of};
@@ -105,9 +106,9 @@ pub struct GroupStatus {
     pub members: Members,
     /// The others, if this is the leader.
     pub peers: Vec<PeerStatus>,
-    /// How long ago it last heard from its leader; for a leader, from a majority. What it
-    /// would read now is at most about this old. `None` if that never was.
-    pub staleness: Option<Duration>,
+    /// How long ago it last heard from a leader; for a leader, from a majority. `None` if that
+    /// never was. Says nothing about the age of what it has applied.
+    pub since_contact: Option<Duration>,
     /// Commands that wait to enter the log.
     pub waiting: usize,
     /// How it is, apart from its role.
@@ -133,7 +134,7 @@ pub(crate) fn status_of(shared: &Shared) -> GroupStatus {
         purged: index_of(metrics.purged),
         members: members_now(&metrics),
         peers: peers_of(&metrics),
-        staleness: instance.as_ref().and_then(|instance| staleness(instance, &metrics)),
+        since_contact: instance.as_ref().and_then(|instance| since_contact(instance, &metrics)),
         waiting: shared.queue.waiting(),
         health: shared.health(),
     }
@@ -153,18 +154,56 @@ pub(crate) fn leadership_of(shared: &Shared) -> Leadership {
     }
 }
 
-pub(crate) fn staleness(
+/// How long ago the replica heard from a leader, or from a majority if it leads.
+pub(crate) fn since_contact(
     instance: &Instance,
     metrics: &RaftMetrics<GroupConfig>,
 ) -> Option<Duration> {
     if metrics.state != ServerState::Leader {
         return instance.since_contact();
     }
-    let voters: Vec<_> = metrics.membership_config.membership().voter_ids().collect();
-    if voters == [metrics.id] {
+    if is_only_voter(metrics) {
         return Some(Duration::ZERO);
     }
     metrics.last_quorum_acked.map(|acked| acked.elapsed())
+}
+
+/// How old what the replica has applied may be; `None` if that is not known.
+pub(crate) fn staleness(
+    instance: &Instance,
+    metrics: &RaftMetrics<GroupConfig>,
+) -> Option<Duration> {
+    let as_leader = last_led(metrics).map(|led| led.elapsed());
+    // What it knew before it led still holds.
+    as_leader.into_iter().chain(instance.freshness.staleness()).min()
+}
+
+/// Until when a leader led for certain, once everything acknowledged before then is applied
+/// here.
+///
+/// A majority answered a message that it sent then, so none of them had voted for another. What
+/// it acknowledged itself it had applied; what earlier leaders did, it has applied once it has
+/// applied an entry of its own term, which comes after all of that. `None` before, and if this
+/// replica does not lead. The answer is true however old the metrics are; of an only voter, too,
+/// since no other replica can lead unless this one first works on.
+pub(crate) fn last_led(metrics: &RaftMetrics<GroupConfig>) -> Option<Instant> {
+    let term = metrics.current_term;
+    let applied_own = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
+    if metrics.state != ServerState::Leader || !applied_own {
+        return None;
+    }
+    let now = Instant::now();
+    if is_only_voter(metrics) {
+        return Some(now);
+    }
+    // `now` is read before the age: a pause in between makes the instant older, never younger.
+    metrics.last_quorum_acked.and_then(|acked| now.checked_sub(acked.elapsed()))
+}
+
+/// Whether the replica is the group's only voter.
+pub(crate) fn is_only_voter(metrics: &RaftMetrics<GroupConfig>) -> bool {
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    voters.next() == Some(metrics.id) && voters.next().is_none()
 }
 
 /// The members by which the replica goes, and whether they are there to stay.

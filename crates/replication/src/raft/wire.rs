@@ -4,18 +4,27 @@
 //! for another, a predecessor on the same node above all.
 //!
 //! ```text
-//! envelope    version u8 = 1 | shard varint | from replica varint | to replica varint
-//! append      vote | flag [prev log id] | flag [committed log id] | count, entries
-//! appended    0 | flag [matched]   1 | conflicting log id   2 | higher vote   3 | refusal
+//! envelope    version u8 = 2 | shard varint | from replica varint | to replica varint
+//! append      flag [voucher] | vote | flag [prev log id] | flag [committed log id]
+//!             | count, entries
+//! appended    0 | stamp | flag [matched]   1 | stamp | conflicting log id
+//!             2 | stamp | higher vote      3 | refusal
+//! stamp       run u64 BE | microseconds varint
+//! voucher     stamp | age of the lead varint, microseconds | applied index varint
 //! vote        vote | flag [last log id] | flag: by transfer of leadership
 //! voted       vote | flag: granted | flag [last log id]
 //! transfer    vote | replica varint | flag [last log id]
 //! transferred 0   1 | length, reason of the refusal
 //! ```
+//!
+//! Messages in a stream have no envelope: the first message of the stream is one, and speaks for
+//! all. Version 1 had neither stamps nor vouchers; it is refused.
+
+use std::time::Duration;
 
 use breccia_transport::{Method, Refusal};
 use breccia_types::wire::{DecodeError, Reader, Writer};
-use breccia_types::{ReplicaId, ShardId};
+use breccia_types::{LogIndex, ReplicaId, ShardId};
 use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest,
@@ -24,10 +33,11 @@ use openraft::raft::{
 use thiserror::Error;
 
 use super::codec;
+use super::freshness::{Run, Stamp, Voucher};
 use super::refusal::Refused;
 use super::types::{GroupConfig, LogId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One request to append, or a heartbeat: a call.
 pub(crate) const APPEND: Method = Method(1);
@@ -84,7 +94,12 @@ pub(crate) fn encoded(put: impl FnOnce(&mut Writer<'_>)) -> Bytes {
     Bytes::from(bytes)
 }
 
-pub(crate) fn put_append(to: &mut Writer<'_>, request: &AppendEntriesRequest<GroupConfig>) {
+pub(crate) fn put_append(
+    to: &mut Writer<'_>,
+    request: &AppendEntriesRequest<GroupConfig>,
+    voucher: Option<&Voucher>,
+) {
+    to.put_option(voucher, put_voucher);
     codec::put_vote(to, &request.vote);
     put_position(to, request.prev_log_id.as_ref());
     put_position(to, request.leader_commit.as_ref());
@@ -93,27 +108,35 @@ pub(crate) fn put_append(to: &mut Writer<'_>, request: &AppendEntriesRequest<Gro
 
 pub(crate) fn take_append(
     mut from: Reader,
-) -> Result<AppendEntriesRequest<GroupConfig>, DecodeError> {
+) -> Result<(Option<Voucher>, AppendEntriesRequest<GroupConfig>), DecodeError> {
+    let voucher = from.take_option(take_voucher)?;
     let vote = codec::take_vote(&mut from)?;
     let prev_log_id = take_position(&mut from)?;
     let leader_commit = take_position(&mut from)?;
     let entries = from.take_many(4, codec::take_entry)?;
     from.finish()?;
-    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    Ok((voucher, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
 }
 
-pub(crate) fn put_appended(to: &mut Writer<'_>, result: &StreamAppendResult<GroupConfig>) {
+pub(crate) fn put_appended(
+    to: &mut Writer<'_>,
+    stamp: Stamp,
+    result: &StreamAppendResult<GroupConfig>,
+) {
     match result {
         Ok(matched) => {
             to.put_u8(0);
+            put_stamp(to, stamp);
             put_position(to, matched.as_ref());
         }
         Err(StreamAppendError::Conflict(at)) => {
             to.put_u8(1);
+            put_stamp(to, stamp);
             codec::put_log_id(to, at);
         }
         Err(StreamAppendError::HigherVote(vote)) => {
             to.put_u8(2);
+            put_stamp(to, stamp);
             codec::put_vote(to, vote);
         }
     }
@@ -134,22 +157,26 @@ pub(crate) enum NoAnswer {
     Refused(Refused),
 }
 
-pub(crate) fn take_appended(message: Bytes) -> Result<StreamAppendResult<GroupConfig>, NoAnswer> {
+pub(crate) fn take_appended(
+    message: Bytes,
+) -> Result<(Stamp, StreamAppendResult<GroupConfig>), NoAnswer> {
     let mut from = Reader::new(message.clone());
-    let result = match from.take_u8()? {
+    let tag = from.take_u8()?;
+    if tag == 3 {
+        let refusal = Refusal(message.slice(from.position()..));
+        return Err(NoAnswer::Refused(Refused::from_refusal(&refusal)?));
+    }
+    let stamp = take_stamp(&mut from)?;
+    let result = match tag {
         0 => Ok(take_position(&mut from)?),
         1 => Err(StreamAppendError::Conflict(codec::take_log_id(&mut from)?)),
         2 => Err(StreamAppendError::HigherVote(codec::take_vote(&mut from)?)),
-        3 => {
-            let refusal = Refusal(message.slice(from.position()..));
-            return Err(NoAnswer::Refused(Refused::from_refusal(&refusal)?));
-        }
         tag => {
             return Err(DecodeError::UnknownTag { at: 0, field: "reply to append", tag }.into());
         }
     };
     from.finish()?;
-    Ok(result)
+    Ok((stamp, result))
 }
 
 pub(crate) fn put_vote_request(to: &mut Writer<'_>, request: &VoteRequest<GroupConfig>) {
@@ -217,6 +244,30 @@ pub(crate) fn take_transferred(message: Bytes) -> Result<Result<(), String>, Dec
     };
     from.finish()?;
     Ok(response)
+}
+
+fn put_stamp(to: &mut Writer<'_>, stamp: Stamp) {
+    to.put_array(&stamp.run.get().to_be_bytes());
+    to.put_varint(stamp.micros);
+}
+
+fn take_stamp(from: &mut Reader) -> Result<Stamp, DecodeError> {
+    let run = Run::new(u64::from_be_bytes(from.take_array()?));
+    Ok(Stamp { run, micros: from.take_varint()? })
+}
+
+fn put_voucher(to: &mut Writer<'_>, voucher: &Voucher) {
+    put_stamp(to, voucher.echo);
+    // Rounded up: never younger than it is.
+    let lead_age = voucher.lead_age.as_nanos().div_ceil(1_000);
+    to.put_varint(u64::try_from(lead_age).unwrap_or(u64::MAX));
+    to.put_varint(voucher.applied.get());
+}
+
+fn take_voucher(from: &mut Reader) -> Result<Voucher, DecodeError> {
+    let echo = take_stamp(from)?;
+    let lead_age = Duration::from_micros(from.take_varint()?);
+    Ok(Voucher { echo, lead_age, applied: LogIndex::new(from.take_varint()?) })
 }
 
 fn put_position(to: &mut Writer<'_>, log_id: Option<&LogId>) {

@@ -173,7 +173,7 @@ pub(crate) enum Session {
 pub(crate) enum ReadFrom {
     /// The leader of each shard, which has seen everything acknowledged.
     Leaders,
-    /// Any that heard from its leader of late.
+    /// Any that lacks nothing but what was acknowledged of late.
     Replicas,
 }
 

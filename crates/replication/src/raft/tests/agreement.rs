@@ -66,7 +66,7 @@ async fn a_follower_names_the_leader_instead_of_writing_or_reading() {
     let read = follower.read_barrier_in(ReadMode::Strict).await;
     assert_eq!(read, Err(ReadError::NotLeader { leader: hint }));
     wait_for("the follower hears its leader", async || {
-        follower.staleness().is_some_and(|age| age < Duration::from_millis(200))
+        follower.since_contact().is_some_and(|since| since < Duration::from_millis(200))
     })
     .await;
 }

@@ -8,3 +8,4 @@ mod faults;
 mod membership;
 mod nemesis;
 mod snapshots;
+mod staleness;

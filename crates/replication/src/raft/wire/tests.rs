@@ -7,6 +7,8 @@ use crate::raft::types::{LeaderId, LogEntry, Vote};
 const ENVELOPE: Envelope =
     Envelope { shard: ShardId::new(300), from: ReplicaId::new(1), to: ReplicaId::new(u64::MAX) };
 
+const STAMP: Stamp = Stamp { run: Run::new(u64::MAX - 1), micros: 1 << 40 };
+
 fn log_id(index: u64) -> LogId {
     LogId::new(LeaderId::new(3, ReplicaId::new(8)), index)
 }
@@ -23,10 +25,13 @@ fn an_append_comes_back_with_its_envelope() {
         entries: vec![LogEntry { log_id: log_id(9), payload: EntryPayload::Blank }],
         leader_commit: Some(log_id(8)),
     };
-    let message = ENVELOPE.enclose(|to| put_append(to, &request));
+    let lead_age = Duration::from_micros(40);
+    let voucher = Voucher { echo: STAMP, lead_age, applied: LogIndex::new(7) };
+    let message = ENVELOPE.enclose(|to| put_append(to, &request, Some(&voucher)));
     let (envelope, content) = Envelope::open(message).expect("an envelope");
     assert_eq!(envelope, ENVELOPE);
-    let taken = take_append(content).expect("a request");
+    let (vouched, taken) = take_append(content).expect("a request");
+    assert_eq!(vouched, Some(voucher));
     assert_eq!(taken.entries, request.entries);
     assert_eq!((taken.vote, taken.prev_log_id), (request.vote, None));
     assert_eq!(taken.leader_commit, request.leader_commit);
@@ -34,10 +39,20 @@ fn an_append_comes_back_with_its_envelope() {
 
 #[test]
 fn an_envelope_of_another_version_is_refused() {
-    let mut message = ENVELOPE.enclose(|_| ()).to_vec();
-    message[0] = 2;
-    let opened = Envelope::open(Bytes::from(message)).map(|(envelope, _)| envelope);
-    assert_eq!(opened, Err(DecodeError::UnknownVersion { version: 2 }));
+    for version in [VERSION - 1, VERSION + 1] {
+        let mut message = ENVELOPE.enclose(|_| ()).to_vec();
+        message[0] = version;
+        let opened = Envelope::open(Bytes::from(message)).map(|(envelope, _)| envelope);
+        assert_eq!(opened, Err(DecodeError::UnknownVersion { version }));
+    }
+}
+
+#[test]
+fn the_age_in_a_voucher_is_never_rounded_down() {
+    let lead_age = Duration::from_nanos(1_001);
+    let voucher = Voucher { echo: STAMP, lead_age, applied: LogIndex::new(7) };
+    let taken = take_voucher(&mut Reader::new(encoded(|to| put_voucher(to, &voucher))));
+    assert_eq!(taken, Ok(Voucher { lead_age: Duration::from_micros(2), ..voucher }));
 }
 
 #[test]
@@ -48,8 +63,8 @@ fn replies_come_back_and_no_prefix_of_them_does() {
         Err(StreamAppendError::Conflict(log_id(1))),
         Err(StreamAppendError::HigherVote(vote())),
     ] {
-        let message = encoded(|to| put_appended(to, &result));
-        assert_eq!(take_appended(message.clone()), Ok(result));
+        let message = encoded(|to| put_appended(to, STAMP, &result));
+        assert_eq!(take_appended(message.clone()), Ok((STAMP, result)));
         for end in 0..message.len() {
             assert!(take_appended(message.slice(..end)).is_err());
         }

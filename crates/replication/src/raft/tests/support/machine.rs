@@ -8,7 +8,7 @@ use std::time::Duration;
 use breccia_types::wire::{Reader, Writer};
 use breccia_types::{Entry, Outcome, ReplicaId, ShardId, Timestamp};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::consensus::ApplyError;
 use crate::raft::machine::{MachineSource, ReplicaMachine};
@@ -24,6 +24,7 @@ pub(crate) struct Content {
 /// What goes wrong on purpose.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
+    /// Nothing is applied or installed, and no error comes.
     pub(crate) is_frozen: bool,
     pub(crate) has_no_room: bool,
     pub(crate) fails_install: bool,
@@ -93,6 +94,15 @@ impl ToyMachine {
     fn with<T>(&self, job: impl FnOnce(&mut Disk) -> T) -> T {
         job(self.machines.disks.lock().entry(self.key).or_default())
     }
+
+    fn faults_once_thawed(&self) -> MutexGuard<'_, Faults> {
+        let (faults, changed) = &*self.machines.faults;
+        let mut faults = faults.lock();
+        while faults.is_frozen {
+            changed.wait_for(&mut faults, Duration::from_secs(60));
+        }
+        faults
+    }
 }
 
 fn storage(error: std::io::Error) -> ApplyError {
@@ -109,11 +119,7 @@ impl ReplicaMachine for ToyMachine {
         entries: Vec<Entry>,
         position: Bytes,
     ) -> Result<Vec<Vec<Outcome>>, ApplyError> {
-        let (faults, changed) = &*self.machines.faults;
-        let mut faults = faults.lock();
-        while faults.is_frozen {
-            changed.wait_for(&mut faults, Duration::from_secs(60));
-        }
+        let mut faults = self.faults_once_thawed();
         if faults.has_no_room {
             return Err(ApplyError::ReadOnly { reason: "full".to_owned() });
         }
@@ -163,7 +169,7 @@ impl ReplicaMachine for ToyMachine {
             commands: commands.take_many(1, Reader::take_bytes).expect("commands"),
             stamps: stamps.take_many(1, stamp).expect("stamps"),
         };
-        if std::mem::take(&mut self.machines.faults.0.lock().fails_install) {
+        if std::mem::take(&mut self.faults_once_thawed().fails_install) {
             return Err(ApplyError::Storage { reason: "power lost during install".to_owned() });
         }
         self.with(|disk| {

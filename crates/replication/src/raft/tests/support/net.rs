@@ -1,4 +1,4 @@
-//! A network in memory, with links that can be cut and replies that can be lost.
+//! A network in memory, with links that can be cut or held up and replies that can be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ const WINDOW: usize = 16;
 struct State {
     handlers: BTreeMap<NodeId, (Arc<dyn Handler>, u64)>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Ways, from the first to the second, on which messages wait.
+    held: BTreeSet<(NodeId, NodeId)>,
 }
 
 pub(crate) struct Net {
@@ -86,6 +88,29 @@ impl Net {
         self.change(|state| state.cut.clear());
     }
 
+    /// Has messages from one node to another wait, in order, until they are let through.
+    pub(crate) fn hold(&self, from: NodeId, to: NodeId) {
+        self.change(|state| {
+            state.held.insert((from, to));
+        });
+    }
+
+    pub(crate) fn let_through(&self, from: NodeId, to: NodeId) {
+        self.change(|state| {
+            state.held.remove(&(from, to));
+        });
+    }
+
+    /// Waits while messages on the way are held up.
+    async fn passes(&self, from: NodeId, to: NodeId) {
+        let mut changes = self.changed.subscribe();
+        while self.state.lock().held.contains(&(from, to)) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn incarnation(&self, node: NodeId) -> Option<u64> {
         self.state.lock().handlers.get(&node).map(|(_, incarnation)| *incarnation)
     }
@@ -125,6 +150,7 @@ impl Net {
         mut messages: mpsc::Receiver<Bytes>,
         to: mpsc::Sender<Result<Bytes, TransportError>>,
         lane: Lane,
+        way: (NodeId, NodeId),
     ) {
         let breaks_after = *self.bulk_breaks_after.lock();
         let mut sent = 0;
@@ -136,6 +162,7 @@ impl Net {
                     return;
                 }
             }
+            self.passes(way.0, way.1).await;
             if to.send(Ok(message)).await.is_err() {
                 return;
             }
@@ -149,16 +176,23 @@ impl Transport for NodeTransport {
         Box::pin(async move {
             let handler = net.find(me, to)?;
             let peer = Peer { node: me, incarnation: 1 };
-            let answering = tokio::spawn(handler.on_call(peer, call.method, call.body));
+            let (there, timeout) = (Arc::clone(&net), call.timeout);
+            // A call that timed out still arrives.
+            let answering = tokio::spawn(async move {
+                there.passes(me, to).await;
+                let answered = handler.on_call(peer, call.method, call.body).await;
+                there.passes(to, me).await;
+                answered
+            });
             let answered = tokio::select! {
-                () = tokio::time::sleep(call.timeout) => {
+                () = tokio::time::sleep(timeout) => {
                     return Err(TransportError::TimedOut { node: to });
                 }
                 () = net.broken(me, to) => return Err(TransportError::Lost { node: to }),
                 answered = answering => answered,
             };
             if net.loses_reply() {
-                tokio::time::sleep(call.timeout).await;
+                tokio::time::sleep(timeout).await;
                 return Err(TransportError::TimedOut { node: to });
             }
             let answered = answered.map_err(|_| TransportError::Lost { node: to })?;
@@ -177,8 +211,8 @@ impl Transport for NodeTransport {
             let lane = open.lane;
             tokio::spawn(async move {
                 let (here, there_too) = (to_me.downgrade(), to_them.downgrade());
-                let there = net.forward(from_me, to_them, lane);
-                let back = net.forward(from_them, to_me, lane);
+                let there = net.forward(from_me, to_them, lane, (me, to));
+                let back = net.forward(from_them, to_me, lane, (to, me));
                 let both = async {
                     tokio::join!(serving, back, there);
                 };
