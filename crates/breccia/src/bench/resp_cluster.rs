@@ -46,12 +46,16 @@ impl RespClusterConnection {
         batch: &[Operation],
         done: &mut Vec<Done>,
     ) -> Result<()> {
+        if let [operation] = batch {
+            let node = self.leader(operation)?;
+            let node = self.nodes.get_mut(node).context("a slot without a node")?;
+            return node.execute(batch, done).await;
+        }
         let mut shares: Vec<(Vec<usize>, Vec<Operation>)> =
             vec![Default::default(); self.nodes.len()];
         for (place, operation) in batch.iter().enumerate() {
-            let slot = slot_of(Partition::HashTag, &operation.key).get();
-            let (_, node) = self.led.range(..=slot).next_back().context("a slot without a node")?;
-            let (places, operations) = shares.get_mut(*node).context("a node without address")?;
+            let share = shares.get_mut(self.leader(operation)?);
+            let (places, operations) = share.context("a slot without a node")?;
             places.push(place);
             operations.push(operation.clone());
         }
@@ -75,9 +79,17 @@ impl RespClusterConnection {
         Ok(())
     }
 
+    /// The node of `nodes` that leads an operation's key.
+    fn leader(&self, operation: &Operation) -> Result<usize> {
+        let slot = slot_of(Partition::HashTag, &operation.key).get();
+        let led = self.led.range(..=slot).next_back();
+        led.map(|(_, node)| *node).context("a slot without a node")
+    }
+
     /// What the servers say of themselves, for the report.
     pub(crate) async fn describe(&mut self) -> Result<String> {
+        let nodes = self.nodes.len();
         let first = self.nodes.first_mut().context("no node leads a slot")?;
-        Ok(format!("{} nodes, {}", self.led.len(), first.describe().await?))
+        Ok(format!("{nodes} nodes, {}", first.describe().await?))
     }
 }
