@@ -45,8 +45,8 @@ bench: build ## Compare the store with raw RocksDB, and the node with redis-serv
 	@tools/setup.sh redis-server:redis-server redis-tools:redis-benchmark
 	@$(ENV) tools/bench.sh
 
-bench-cluster: build ## Compare three nodes with three nodes of etcd
-	@tools/setup.sh etcd-server:etcd
+bench-cluster: build ## Compare three nodes with three of etcd, and Redis with replicas
+	@tools/setup.sh etcd-server:etcd redis-server:redis-server redis-tools:redis-cli
 	@$(ENV) tools/bench-cluster.sh
 
 redis-suite: build ## Run the units of Redis's own test suite that apply
