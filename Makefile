@@ -33,6 +33,7 @@ lint: setup ## Run clippy; warnings are errors
 	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
 
 test: setup format lint ## Run every test: unit, property, conformance, wire, process
+	@tools/setup.sh redis-tools:redis-cli python3-redis
 	@$(ENV) cargo test --workspace --locked
 
 prove: build ## Faults on real nodes under load for SECONDS (1800); NODES, SEED, FAULTS

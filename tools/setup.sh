@@ -21,8 +21,11 @@ has_libclang() {
     ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h >/dev/null 2>&1
 }
 has_libclang || packages+=(libclang-dev)
-for package in "$@"; do # extra packages, named as package:command
-  command -v "${package#*:}" >/dev/null || packages+=("${package%%:*}")
+for package in "$@"; do # extra packages, named as package:command, or without one
+  case $package in
+    *:*) command -v "${package#*:}" >/dev/null || packages+=("${package%%:*}") ;;
+    *) dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package") ;;
+  esac
 done
 
 if [ "${#packages[@]}" -gt 0 ]; then
