@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Faults, separated by commas: kill, kill-all, terminate, pause, slow, partition, one-way,
-    /// link, disk, wipe, or none [default: all that so many nodes must survive]
+    /// link, disk, disks, wipe, or none [default: all that so many nodes must survive]
     #[arg(long)]
     faults: Option<String>,
     /// Take faults too that the nodes cannot survive, to see that it is noticed

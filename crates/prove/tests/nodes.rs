@@ -82,6 +82,11 @@ fn three_nodes_that_cannot_all_hear_each_other_are_linearizable() {
 }
 
 #[test]
+fn three_nodes_of_which_two_have_a_full_disk_are_linearizable_and_go_on_when_there_is_room() {
+    assert_kept(&["--nodes", "3", "--seconds", "15", "--faults", "disks"]);
+}
+
+#[test]
 fn three_nodes_of_which_one_loses_its_data_or_room_are_linearizable() {
     assert_kept(&["--nodes", "3", "--seconds", "15", "--faults", "wipe,disk"]);
 }

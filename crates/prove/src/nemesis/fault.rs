@@ -26,6 +26,8 @@ pub enum Fault {
     Link,
     /// A node's disk is full, or nearly.
     Disk,
+    /// The disks of two nodes are full, or nearly: too few have room to agree on anything.
+    Disks,
     /// A node loses its data and joins again, empty.
     Wipe,
 }
@@ -40,7 +42,7 @@ pub struct UnknownFault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kill,
         Self::KillAll,
         Self::Terminate,
@@ -50,6 +52,7 @@ impl Fault {
         Self::OneWay,
         Self::Link,
         Self::Disk,
+        Self::Disks,
         Self::Wipe,
     ];
 
@@ -66,6 +69,7 @@ impl Fault {
             Self::OneWay => "one-way",
             Self::Link => "link",
             Self::Disk => "disk",
+            Self::Disks => "disks",
             Self::Wipe => "wipe",
         }
     }
@@ -83,7 +87,7 @@ impl Fault {
     /// Whether it fills disks.
     #[must_use]
     pub const fn needs_small_disks(self) -> bool {
-        matches!(self, Self::Disk)
+        matches!(self, Self::Disk | Self::Disks)
     }
 
     /// Whether a cluster of so many nodes promises to lose nothing by it, or can suffer it
@@ -91,7 +95,7 @@ impl Fault {
     #[must_use]
     pub const fn is_survivable(self, nodes: usize) -> bool {
         match self {
-            Self::Partition | Self::OneWay | Self::Link | Self::Wipe => nodes >= 3,
+            Self::Partition | Self::OneWay | Self::Link | Self::Disks | Self::Wipe => nodes >= 3,
             _ => true,
         }
     }

@@ -129,7 +129,8 @@ impl Injection<'_> {
                 self.hold_and_probe().await;
                 self.cluster.mend_network()
             }
-            Fault::Disk => self.fill_disk().await,
+            Fault::Disk => self.fill_disks(&[node]).await,
+            Fault::Disks => self.fill_disks(&[node, (node + 1) % self.cluster.len()]).await,
             Fault::Wipe => {
                 self.cluster.kill(node).await?;
                 self.cluster.wipe(node)?;
@@ -175,16 +176,20 @@ impl Injection<'_> {
         }
     }
 
-    async fn fill_disk(&mut self) -> Result<()> {
+    async fn fill_disks(&mut self, nodes: &[usize]) -> Result<()> {
         let fill = if self.step.form.is_multiple_of(2) { Fill::Full } else { Fill::Low };
-        self.cluster.fill_disk(self.node, fill)?;
-        sleep(self.step.hold / 2).await;
-        if self.step.form.is_multiple_of(3) {
-            self.cluster.kill(self.node).await?;
-            self.cluster.start_node(self.node)?;
+        for node in nodes {
+            self.cluster.fill_disk(*node, fill)?;
         }
         sleep(self.step.hold / 2).await;
-        self.cluster.empty_disk(self.node)
+        if self.step.form.is_multiple_of(3) {
+            for node in nodes {
+                self.cluster.kill(*node).await?;
+                self.cluster.start_node(*node)?;
+            }
+        }
+        sleep(self.step.hold / 2).await;
+        nodes.iter().try_for_each(|node| self.cluster.empty_disk(*node))
     }
 
     /// Waits until every node and shard is as before the fault.

@@ -63,7 +63,7 @@ impl Planner {
         let hold = Duration::from_millis(match fault {
             Fault::Kill | Fault::KillAll | Fault::Terminate => random.random_range(0..3_000),
             Fault::Wipe => random.random_range(0..1_000),
-            Fault::Slow | Fault::Disk => random.random_range(2_000..5_000),
+            Fault::Slow | Fault::Disk | Fault::Disks => random.random_range(2_000..5_000),
             Fault::Pause | Fault::Partition | Fault::OneWay | Fault::Link => {
                 random.random_range(3_000..8_000)
             }
