@@ -15,6 +15,7 @@ use futures::future::{BoxFuture, FutureExt};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::health::NodeHealth;
 use crate::join::Welcome;
 use crate::replicas::ShardMap;
 use crate::status::{NodeStatus, Reporter};
@@ -78,6 +79,9 @@ pub(crate) enum Answer {
         /// The node's replicas whose data cannot be read, led by it or not.
         #[serde(default)]
         damaged: Vec<(ShardId, ReplicaId)>,
+        /// Whether the node takes no writes, because its disk is full or for good.
+        #[serde(default)]
+        is_read_only: bool,
     },
     /// How the node stands.
     Status {
@@ -173,6 +177,7 @@ pub(crate) async fn ask(
 #[derive(Clone)]
 pub(crate) struct Control {
     pub(crate) shards: ShardMap,
+    pub(crate) health: Arc<NodeHealth>,
     pub(crate) welcome: Arc<Welcome>,
     pub(crate) reporter: Arc<Reporter>,
 }
@@ -216,7 +221,11 @@ impl Control {
                 }
                 Err(reason) => Answer::NotDone { reason },
             },
-            Ask::Led => Answer::Led { shards: self.led(), damaged: self.damaged() },
+            Ask::Led => Answer::Led {
+                shards: self.led(),
+                damaged: self.damaged(),
+                is_read_only: self.health.read_only().is_some(),
+            },
             Ask::Status => {
                 let reporter = Arc::clone(&self.reporter);
                 let status = tokio::task::spawn_blocking(move || reporter.status()).await;

@@ -98,6 +98,8 @@ struct Look {
     answering: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
+    /// The nodes that take no writes: no shard is to be led there.
+    read_only: BTreeSet<NodeId>,
     damaged: BTreeSet<(ShardId, ReplicaId)>,
 }
 
@@ -205,12 +207,14 @@ impl Driver {
         let mut led: BTreeMap<ShardId, (NodeId, LedShard)> = BTreeMap::new();
         let mut answering = BTreeSet::new();
         let mut all_damaged = BTreeSet::new();
+        let mut read_only = BTreeSet::new();
         for (node, answer) in join_all(asked).await {
             watch.heard.entry(node).or_insert(now);
-            let Ok(Answer::Led { shards, damaged }) = answer else { continue };
+            let Ok(Answer::Led { shards, damaged, is_read_only }) = answer else { continue };
             watch.heard.insert(node, now);
             answering.insert(node);
             all_damaged.extend(damaged);
+            read_only.extend(is_read_only.then_some(node));
             for shard in shards {
                 let is_later =
                     led.get(&shard.shard).is_none_or(|(_, known)| known.term < shard.term);
@@ -240,7 +244,7 @@ impl Driver {
         let draining = nodes(&|member| {
             replaced.contains(&member.node) || member.status == MemberStatus::Draining
         });
-        Look { led, answering, lost, draining, damaged: all_damaged, state }
+        Look { led, answering, lost, draining, damaged: all_damaged, read_only, state }
     }
 
     /// Takes over into the placement what logs went ahead with; whether there was anything.
@@ -438,26 +442,28 @@ impl Driver {
         }
     }
 
-    /// Spreads the leaders evenly over the nodes that answer.
+    /// Spreads the leaders evenly over the nodes that answer and take writes.
     async fn spread_leaders(&self, look: &Look, watch: &mut Watch) {
         let now = Instant::now();
         watch.unmoved.retain(|_, since| now.duration_since(*since) < TRANSFER_PAUSE);
         let data = look.led.iter().filter(|(shard, _)| **shard != ShardId::META);
+        let avoided: BTreeSet<_> = look.draining.union(&look.read_only).copied().collect();
         let choices: BTreeMap<_, _> = data
             .map(|(shard, (leader, led))| {
                 let can_lead = |(replica, node): &&(ReplicaId, NodeId)| {
                     *node == *leader
                         || (led.answers(*replica)
                             && look.answering.contains(node)
-                            && !look.draining.contains(node)
+                            && !avoided.contains(node)
                             && !watch.unmoved.contains_key(shard))
                 };
                 let voters = led.members.voters.iter().filter(can_lead).map(|(_, n)| *n).collect();
                 (*shard, LeaderChoice { voters, leader: Some(*leader) })
             })
             .collect();
-        let weights = look.answering.difference(&look.draining);
+        let weights = look.answering.difference(&avoided);
         let weights = weights.map(|node| (*node, Weight::default())).collect();
+        self.move_meta_off(&avoided, look).await;
         for (shard, node) in spread_leaders(&choices, &weights) {
             let Some((leader, led)) = look.led.get(&shard) else { continue };
             let to = led.members.voters.iter().find(|(_, of)| *of == node);
@@ -470,6 +476,23 @@ impl Driver {
                     watch.unmoved.insert(shard, now);
                 }
             }
+        }
+    }
+
+    /// Hands the lead of the meta shard over if its node is one of these.
+    async fn move_meta_off(&self, avoided: &BTreeSet<NodeId>, look: &Look) {
+        let Some((leader, led)) = look.led.get(&ShardId::META) else { return };
+        if !avoided.contains(leader) {
+            return;
+        }
+        let voters = led.members.voters.iter();
+        let passed_over: Vec<_> =
+            voters.filter(|(_, node)| avoided.contains(node)).map(|(voter, _)| *voter).collect();
+        let Some(to) = led.heir(&passed_over) else { return };
+        let question = Ask::Transfer { shard: ShardId::META, to };
+        match self.ask(*leader, question, CHANGE_WITHIN).await {
+            Ok(_) => tracing::info!(%to, "leads the meta shard now: this node takes no writes"),
+            Err(reason) => tracing::info!(%to, %reason, "does not lead the meta shard yet"),
         }
     }
 

@@ -316,6 +316,7 @@ impl Opening {
         let reporter = Arc::new(Reporter::default());
         let control = Control {
             shards: Arc::clone(&shards),
+            health: Arc::clone(&health),
             welcome: Arc::new(Welcome {
                 cluster: Arc::clone(&self.cluster),
                 meta: meta.clone(),

@@ -7,7 +7,7 @@ use breccia_node::{Consistency, Node};
 use breccia_types::{NodeId, Table, TableOptions};
 use bytes::Bytes;
 
-use crate::support::{Cluster, assert_rows, config, key, put, wait_until};
+use crate::support::{Cluster, SHARDS, assert_rows, config, key, put, wait_until};
 
 /// A cluster of so many nodes with a table of 50 rows.
 async fn cluster_with_rows(count: usize) -> (Cluster, Table) {
@@ -74,6 +74,30 @@ async fn a_node_that_loses_its_directory_again_before_its_copies_are_made_is_mad
         is_forgotten(first, old).await;
     }
     assert_rows(first, &table, 0..50).await;
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_room_on_its_disk_leads_no_shard_and_every_node_takes_writes() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.join_with(&|config| config.disk_reserve_bytes = u64::MAX).await;
+    cluster.settled(3, 0).await;
+    let full = cluster.nodes.last().expect("a node");
+    wait_until("the others share the leaders", async || {
+        let overview = full.overview().await.expect("an overview");
+        let leaders = overview.shards.iter().filter(|shard| shard.shard < SHARDS);
+        let leaders: Vec<_> = leaders.map(|shard| shard.leader).collect();
+        let counts = cluster
+            .nodes
+            .iter()
+            .map(|node| leaders.iter().filter(|leader| **leader == Some(node.id())).count());
+        full.status().read_only.is_some() && counts.collect::<Vec<_>>() == [2, 2, 0]
+    })
+    .await;
+    let table = full.create_table("t", TableOptions::default()).await.expect("creates");
+    for row in 0..50 {
+        put(full, &table, row).await;
+    }
     cluster.shut_down().await;
 }
 

@@ -54,7 +54,7 @@ impl Cluster {
         self.join_with(&|_| {}).await;
     }
 
-    async fn join_with(&mut self, change: &impl Fn(&mut NodeConfig)) {
+    pub(crate) async fn join_with(&mut self, change: &impl Fn(&mut NodeConfig)) {
         let directory = tempfile::tempdir().expect("a directory");
         let known: Vec<&Node> = self.nodes.iter().take(1).collect();
         let mut config = config(directory.path(), &known);
