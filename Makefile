@@ -29,8 +29,9 @@ cluster: build ## Start three nodes as three processes, until Ctrl-C
 format: ## Check the formatting
 	@cargo fmt --all --check
 
-lint: setup ## Run clippy; warnings are errors
+lint: setup ## Run clippy and rustdoc; warnings are errors
 	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
+	@$(ENV) RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
 
 test: setup format lint ## Run every test: unit, property, conformance, wire, process
 	@tools/setup.sh redis-tools:redis-cli python3-redis

@@ -61,7 +61,7 @@ struct CreateArgs {
     /// How long a row lives after its last write, such as 30d
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     ttl: Option<Duration>,
-    /// Which part of a key decides its shard: key, before:<byte>, first:<bytes> or tag
+    /// Which part of a key decides its shard: key, before:BYTE, first:BYTES or tag
     #[arg(long, value_name = "RULE")]
     partition: Option<Partition>,
     /// The most versions kept of one key

@@ -2,7 +2,7 @@
 //! answers the request vocabulary of `breccia-types`.
 //!
 //! A write takes this way: [`Node::write`] checks it and finds its shard, the shard's
-//! `RaftGroup` orders it and hands the entry to each [`replica`], whose services decide what
+//! `RaftGroup` orders it and hands the entry to each `replica`, whose services decide what
 //! it writes and replies, and the store writes the batch.
 
 pub mod config;

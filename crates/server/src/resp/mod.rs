@@ -1,10 +1,10 @@
 //! The Redis protocol, RESP2 and RESP3: a Redis key is a row of the table `redis`.
 //!
-//! The way of a command: [`parser`] finds it in the bytes received, the command [`table`]
-//! knows it by name, [`decode`] makes it a typed [`command`], and the [`pipeline`] of its
-//! connection executes it: [`answer`] asks the node and encodes the reply.
+//! The way of a command: `parser` finds it in the bytes received, the command `table`
+//! knows it by name, `decode` makes it a typed `command`, and the `pipeline` of its
+//! connection executes it: `answer` asks the node and encodes the reply.
 //!
-//! Errors have Redis's texts, all of them in [`error`]. To clients the node is a cluster of
+//! Errors have Redis's texts, all of them in `error`. To clients the node is a cluster of
 //! one: reads and deletes may span slots, a write that must be atomic may not.
 
 pub mod limits;
