@@ -3,7 +3,7 @@
 //! All reads that arrived before a question to openraft share its answer: the question is
 //! asked after they came, so whatever was acknowledged before any of them is covered. It is
 //! a local check while a majority was heard recently, and a round of heartbeats otherwise.
-//! A leader whose lease is beyond doubt does not even ask ([`may_read_at_once`]).
+//! A leader whose lease is beyond doubt does not even ask (`may_read_at_once`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
