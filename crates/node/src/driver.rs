@@ -84,7 +84,7 @@ pub(crate) struct Driver {
 /// What one run of leading the meta shard remembers.
 #[derive(Default)]
 struct Watch {
-    /// When each node was last heard, or first missed.
+    /// When each node was last heard, by this one or by a shard's leader, or first missed.
     heard: BTreeMap<NodeId, Instant>,
     /// Leaders that could not be moved, and since when.
     unmoved: BTreeMap<ShardId, Instant>,
@@ -121,6 +121,12 @@ impl LedShard {
     /// Whether another replica answered of late.
     fn answers(&self, replica: ReplicaId) -> bool {
         self.answering.iter().any(|(answering, _)| *answering == replica)
+    }
+
+    /// The nodes whose replicas answered of late.
+    fn nodes_that_answer(&self) -> impl Iterator<Item = NodeId> {
+        let members = self.members.voters.iter().chain(&self.members.learners);
+        members.filter(|(replica, _)| self.answers(*replica)).map(|(_, node)| *node)
     }
 
     /// The voter that would be the quickest to lead when these leave.
@@ -223,6 +229,9 @@ impl Driver {
                 }
             }
         }
+        // A node that only this one cannot reach is missed by nobody else.
+        let hears = |(_, led): &(NodeId, LedShard)| led.nodes_that_answer().collect::<Vec<_>>();
+        watch.heard.extend(led.values().flat_map(hears).map(|node| (node, now)));
         watch.heard.retain(|node, _| state.members.contains_key(node));
         let is_silent = |node: NodeId| {
             watch.heard.get(&node).is_some_and(|at| now.duration_since(*at) > self.replace_after)
