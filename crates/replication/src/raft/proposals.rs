@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use breccia_types::Command;
-use breccia_types::limits::PROPOSAL_BYTES_WAITING_MAX;
+use breccia_types::limits::{PROPOSAL_BYTES_MAX, PROPOSAL_BYTES_WAITING_MAX};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -55,8 +55,12 @@ impl ProposalQueue {
         if state.is_closed {
             return Proposal::refused(ProposeError::Closed);
         }
+        let bytes = bytes_of(&commands);
+        if bytes > PROPOSAL_BYTES_MAX {
+            return Proposal::refused(ProposeError::TooLarge { commands: commands.len(), bytes });
+        }
         let has_room = state.queue.has_room(commands.len());
-        if !has_room || !self.budget.take(bytes_of(&commands)) {
+        if !has_room || !self.budget.take(bytes) {
             return Proposal::refused(ProposeError::Busy);
         }
         state.queue.push(Waiting { commands, reply });
