@@ -91,7 +91,7 @@ pub const MEMORY_BYTES_MIN: usize = 64 << 20;
 
 const _: () = assert!(VALUE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX < HTTP_BODY_BYTES_MAX);
-const _: () = assert!(VALUE_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
+const _: () = assert!(PROPOSAL_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
 const _: () = assert!(ENTRY_REPLY_BYTES_MAX + VALUE_BYTES_MAX <= PROPOSAL_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < PROPOSAL_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < FORWARD_BYTES_WAITING_MAX);
