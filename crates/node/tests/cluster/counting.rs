@@ -173,7 +173,7 @@ impl Shared {
     async fn check(self: Arc<Self>, reader: usize) {
         while !self.stop.load(Ordering::SeqCst) {
             let at = usize::from(rand::random::<u16>()) % KEYS;
-            if reader % 2 == 0 {
+            if reader.is_multiple_of(2) {
                 self.read_stale(at).await;
             } else {
                 self.read(at).await;

@@ -74,7 +74,7 @@ impl Batcher {
                         in_flight.push(until(self.given_up.subscribe(), reply, expecting));
                     }
                 }
-                _ = tick.tick() => {
+                _ = tick.tick(), if !in_flight.is_empty() => {
                     if since.elapsed() <= self.shared.timing.reply_timeout() {
                         continue;
                     }

@@ -30,6 +30,7 @@ mod compaction;
 mod duties;
 mod guard;
 mod instance;
+mod runtime;
 mod supervise;
 
 mod apply;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, Instant as _};
+use openraft_rt_tokio::TokioInstant;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::duties::Duties;
 use super::instance::{Instance, OpenError, Opener};
 use super::receive::Receiver;
+use super::runtime::GroupRuntime;
 use super::shared::{GroupHealth, Shared};
 
 /// Failures within [`FAILURES_WINDOW`] after which a replica is given up.
@@ -91,15 +94,15 @@ impl Supervisor {
     async fn look_after(&self, instance: &Arc<Instance>) -> Ended {
         let mut duties = Duties::new(Arc::clone(&self.shared), self.log_bytes_max);
         let mut server = instance.raft.server_metrics();
-        let mut tick = tokio::time::interval(self.shared.timing.heartbeat);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let next = || TokioInstant::now() + self.shared.timing.heartbeat;
+        let mut due = next();
         loop {
             tokio::select! {
                 () = self.shared.closed() => return Ended::Closed,
                 changed = server.changed() => if changed.is_err() {
                     return Ended::Failed(reason_of(instance));
                 },
-                _ = tick.tick() => {}
+                () = GroupRuntime::sleep_until(due) => due = next(),
             }
             if instance.raft.metrics().borrow_watched().running_state.is_err() {
                 return Ended::Failed(reason_of(instance));

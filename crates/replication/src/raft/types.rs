@@ -6,6 +6,8 @@ use std::fmt;
 use breccia_types::{NodeId, Outcome, ReplicaId};
 use bytes::Bytes;
 
+use super::runtime::GroupRuntime;
+
 openraft::declare_raft_types!(
     /// A shard's Raft group: replicas on nodes, agreeing on encoded entries.
     pub GroupConfig:
@@ -13,6 +15,7 @@ openraft::declare_raft_types!(
         R = Outcomes,
         NodeId = ReplicaId,
         Node = NodeId,
+        AsyncRuntime = GroupRuntime,
 );
 
 /// What an entry of the log carries: a stamp and commands, as the log's codec encodes them.
