@@ -4,6 +4,7 @@
 
 mod repair;
 mod support;
+mod tables;
 
 use std::time::Duration;
 
