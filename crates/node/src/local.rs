@@ -139,12 +139,18 @@ impl Local {
         wanted: Consistency,
     ) -> Result<KvReadReply, LocalError> {
         let found = self.readable(shard, wanted).await?;
+        let reply = self.read_from(&found, read).await?;
+        found.data.check_table(read.table.id)?;
+        Ok(reply)
+    }
+
+    async fn read_from(&self, found: &Shard, read: &KvRead) -> Result<KvReadReply, LocalError> {
         if let ReadOperation::Get { key, as_of: None } = &read.operation
-            && let Some(row) = self.get_cached(&found, read.table, key)?
+            && let Some(row) = self.get_cached(found, read.table, key)?
         {
             return Ok(KvReadReply::Row(row));
         }
-        let (read, now) = (read.clone(), self.clock.now());
+        let (found, read, now) = (found.clone(), read.clone(), self.clock.now());
         let reading = tokio::task::spawn_blocking(move || found.read(&read, now)).await;
         Ok(reading.map_err(malformed)??)
     }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use breccia_node::{FsyncPolicy, Node, NodeConfig, OpenError};
+use breccia_node::{Consistency, FsyncPolicy, Node, NodeConfig, OpenError};
 use breccia_store::StoreError;
 use breccia_types::kv::{Cursor, Direction, History, KvReply, KvWrite, Scan};
 use breccia_types::strings::{ExpiryChange, SetCondition, StringReply, StringWrite};
@@ -226,10 +226,20 @@ async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     assert_ne!(new.id, old.id);
     assert_eq!(node.get(&new, b"k").await, Ok(None));
     let late = node.write(&old, old.put(key("k"), key("v")), None).await;
-    assert_eq!(late, Err(RequestError::TableDropped { id: old.id }));
-    assert_eq!(node.count(&old).await, Ok(0));
+    let dropped = RequestError::TableDropped { id: old.id };
+    assert_eq!(late, Err(dropped.clone()));
+    assert_eq!(node.get(&old, b"k").await, Err(dropped.clone()));
+    assert_eq!(node.multi_get(&old, &[key("k"), key("l")]).await, Err(dropped.clone()));
+    assert_eq!(node.scan(&old, Scan::default()).await, Err(dropped.clone()));
+    assert_eq!(node.count(&old).await, Err(dropped.clone()));
+    let stale = node.reading(Consistency::Stale { max: Duration::from_secs(10) });
+    assert_eq!(stale.get(&old, b"k").await, Err(dropped.clone()));
     let protected = node.drop_table("redis").await;
     assert!(matches!(protected, Err(RequestError::TableProtected { .. })));
+    node.shutdown().await;
+    drop((node, stale));
+    let node = Node::open(config(data.path())).await.expect("opens again");
+    assert_eq!(node.get(&old, b"k").await, Err(dropped));
 }
 
 #[tokio::test]
@@ -439,7 +449,8 @@ async fn a_drop_goes_on_when_its_client_goes_away() {
     let given_up = tokio::time::timeout(Duration::ZERO, node.drop_table("t")).await;
     assert!(given_up.is_err(), "the client waited");
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while node.count(&table).await != Ok(0) {
+    let dropped = Err(RequestError::TableDropped { id: table.id });
+    while node.count(&table).await != dropped {
         assert!(std::time::Instant::now() < deadline, "the rows stay");
         tokio::task::yield_now().await;
     }
