@@ -57,7 +57,7 @@ async fn a_row_of_a_table_made_again_is_found_through_every_node_at_once() {
         first.create("t", "plain").await;
         first.put("/v1/tables/t/rows/k", b"new").await.ok();
         let other = others.get(1 - at).expect("two others");
-        let keys = json!({ "keys": [{ "text": "k" }] });
+        let keys = json!({ "keys": ["k"] });
         let found = node.post("/v1/tables/t/multi-get", &keys).await;
         assert!(found.ok()["rows"][0].is_object(), "{}", found.text());
         let rows = other.get("/v1/tables/t/rows").await.ok();
