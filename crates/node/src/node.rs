@@ -143,8 +143,9 @@ impl Node {
         }
     }
 
-    /// Hands the leadership of its shards to the replica of each that is furthest.
-    async fn hand_over(&self) {
+    /// Hands the leadership of its shards to the replica of each that is furthest, where
+    /// there is another that answers. The node may come to lead them again.
+    pub async fn hand_over(&self) {
         let shards = self.0.shards.load_full();
         let handing = shards.values().map(async |shard| {
             let status = shard.group.group_status();
