@@ -1,6 +1,7 @@
 //! What the router asks of this node: the shards that are here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use breccia_replication::raft::{Leadership, ReadMode};
 use breccia_replication::{ApplyError, ProposeError, ReadError, ShardConsensus};
@@ -20,6 +21,10 @@ use crate::check::frees_space;
 use crate::health::NodeHealth;
 use crate::node::Shard;
 use crate::replicas::ShardMap;
+
+/// How recently a replica must have heard its leader for clients to be sent to that: four
+/// heartbeats.
+const LEADER_HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The shards on this node, as the router asks them.
 #[derive(Clone)]
@@ -45,6 +50,12 @@ impl LocalShards for Local {
             }
             _ => LocalRole::Absent,
         }
+    }
+
+    fn hears_leader(&self, shard: ShardId) -> bool {
+        let shards = self.shards.load();
+        let heard = shards.get(&shard).and_then(|found| found.group.since_contact());
+        heard.is_some_and(|since| since < LEADER_HEARD_WITHIN)
     }
 
     fn write(
