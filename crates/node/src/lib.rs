@@ -13,6 +13,7 @@ pub mod overview;
 pub mod status;
 
 mod check;
+mod leaders;
 mod named;
 mod read;
 mod scan;

@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) commands_applied: Arc<AtomicU64>,
     pub(crate) maintenance: Maintenance,
+    /// When it was last asked who leads what; held by the one who asks.
+    pub(crate) finding: tokio::sync::Mutex<Option<tokio::time::Instant>>,
     /// Held by the one request that finishes drops for a table that takes an old name.
     pub(crate) fencing: tokio::sync::Mutex<()>,
     pub(crate) tasks: Tasks,

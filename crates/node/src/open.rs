@@ -413,6 +413,7 @@ impl Opening {
             engine,
             commands_applied,
             maintenance,
+            finding: tokio::sync::Mutex::default(),
             fencing: tokio::sync::Mutex::default(),
             tasks,
             _temporary: self.databases.temporary,

@@ -80,14 +80,15 @@ impl Connection {
         Some(connection)
     }
 
-    /// The first line of the reply; the rest is read too. `None` if the connection broke.
+    /// The first line of the reply. `None` if the connection broke.
     async fn ask(&mut self, command: &str) -> Option<String> {
-        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
-        self.reply().await
+        self.ask_all(command).await?.into_iter().next()
     }
 
-    async fn reply(&mut self) -> Option<String> {
-        let mut first = None;
+    /// The lines of the reply, those of values included.
+    async fn ask_all(&mut self, command: &str) -> Option<Vec<String>> {
+        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
+        let mut lines = Vec::new();
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
@@ -99,12 +100,16 @@ impl Connection {
                 (Some("$"), Some(bytes)) => {
                     let mut value = vec![0; bytes + 2];
                     self.0.read_exact(&mut value).await.ok()?;
+                    let value = String::from_utf8_lossy(&value).into_owned();
+                    lines.push(line);
+                    lines.extend(value.lines().map(str::to_owned));
+                    continue;
                 }
                 _ => {}
             }
-            first.get_or_insert(line);
+            lines.push(line);
         }
-        first
+        Some(lines)
     }
 }
 
@@ -218,6 +223,25 @@ async fn after_a_leader_died_a_client_that_follows_slots_finds_the_next_through_
     for node in &nodes {
         follow(&node.address, &set).await;
     }
+    // So it is when what was learned by forwarding is too old to count.
+    let deadline = Instant::now() + PATIENCE;
+    while blind.node.certain_leader(shard).is_some() {
+        assert!(Instant::now() < deadline, "it is believed for ever");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut asking = Connection::open(&blind.address).await.expect("a connection");
+    let map = asking.ask_all("CLUSTER NODES").await.expect("a map");
+    let dead_node = map.iter().find(|line| line.contains(&dead_address)).expect("a member still");
+    assert!(dead_node.ends_with("connected"), "it leads no slots: {map:?}");
+    let slot = blind.node.placement().slot_range(shard).expect("slots");
+    let next = nodes.iter().find(|node| node.node.leads(shard)).expect("the new leader");
+    let line = map.iter().find(|line| line.contains(&next.address)).expect("its line");
+    let leads = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse::<u16>().is_ok_and(|first| first <= *slot.start())
+            && last.parse::<u16>().is_ok_and(|last| last >= *slot.end())
+    };
+    assert!(line.split(' ').any(leads), "the new leader leads {slot:?}: {map:?}");
     // Nobody is sent to the dead node any more, and where slots are is told without it.
     for node in &nodes {
         let mut aware = Connection::following(&node.address).await.expect("a connection");
