@@ -338,6 +338,30 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     node.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_shard_that_cannot_be_told_of_a_drop_is_named_to_who_makes_the_table_again() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    let names: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
+    let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
+    node.create_table("t", TableOptions::default()).await.expect("creates");
+    node.shutdown().await;
+    drop(node);
+    damage_file_of(data.path(), "s2.g1");
+
+    let node = Node::open(config(data.path())).await.expect("opens in spite of it");
+    assert!(node.count(node.redis_table()).await.is_err(), "the damage is found");
+    let unfinished = node.drop_table("t").await;
+    assert!(matches!(unfinished, Err(RequestError::ShardUnavailable { .. })), "{unfinished:?}");
+    assert!(matches!(node.table("t").await, Err(RequestError::UnknownTable { .. })));
+    let refused = node.create_table("t", TableOptions::default()).await.expect_err("not yet");
+    let text = refused.to_string();
+    assert!(matches!(refused, RequestError::ShardUnavailable { .. }), "{text}");
+    assert!(text.contains("called \"t\" before is dropped; try again when"), "{text}");
+    node.create_table("u", TableOptions::default()).await.expect("others are made");
+    node.shutdown().await;
+}
+
 /// Damages the first third of a file that holds a shard's generation, named as its column family.
 fn damage_file_of(data: &Path, family: &str) {
     let files = std::fs::read_dir(data.join("db")).expect("the database");
