@@ -72,7 +72,7 @@ fn run(command: Command) -> Result<Exit> {
         Command::History(args) => wait(scan::history(args)),
         Command::Import(args) => wait(import::run(args)),
         Command::Export(args) => wait(export::run(args)),
-        Command::Bench(args) => wait(bench::run(args)),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args),
     }
 }

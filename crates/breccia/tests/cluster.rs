@@ -4,9 +4,10 @@
 
 mod harness;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use harness::cluster::{Cluster, shards, start_again, wait_for};
+use harness::cluster::{Cluster, shards, start, start_again, wait_for, wait_until_whole};
 use harness::{Connection, Node, run_with};
 use serde_json::Value;
 
@@ -174,4 +175,97 @@ fn a_copied_data_directory_is_refused() {
     let said = run_with(copy.path(), &args, b"");
     assert_ne!(said.code, 0);
     assert!(said.err.contains("copied"), "{}", said.err);
+}
+
+/// How much of snapshots is on its way to a node that keeps its data in this folder.
+fn arriving_bytes(folder: &Path) -> u64 {
+    // Folders come and go while they are looked through.
+    let list = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let snapshots = list(&folder.join("data/snapshots/incoming"));
+    let files = snapshots.flat_map(|snapshot| list(&snapshot.path()).collect::<Vec<_>>());
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Waits until a snapshot is on its way, and then until so much of it has come, or all of it,
+/// so that it is being installed. Whether one came.
+fn wait_for_arrival(folder: &Path, bytes: u64) -> bool {
+    let start = Instant::now();
+    let mut seen = 0;
+    while start.elapsed() < Duration::from_secs(5) {
+        let now = arriving_bytes(folder);
+        if now > bytes || now < seen {
+            return true;
+        }
+        seen = now;
+        std::thread::park_timeout(Duration::from_micros(300));
+    }
+    false
+}
+
+#[test]
+fn a_node_killed_while_snapshots_fill_it_is_read_right_or_not_at_all_as_soon_as_it_is_back() {
+    const KEYS: u32 = 12;
+    const BALLAST: u32 = 6_144;
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().expect("a folder")).collect();
+    let first = start(folders[0].path(), None);
+    let second = start(folders[1].path(), Some(&first.peer));
+    put_ballast(&first, BALLAST);
+    let mut client = Connection::open(&first.resp);
+    let mut write_all = |value: &str| {
+        for key in 0..KEYS {
+            assert_eq!(client.ask(&["SET", &format!("k{key}"), value]), "+OK");
+        }
+        Instant::now()
+    };
+    write_all("before");
+    let mut address = None::<String>;
+    let mut kills = 0;
+    for bytes in [0, 4 << 20, u64::MAX] {
+        // Each time a new node, in the place of the one before, whose copies it gets.
+        let folder = tempfile::tempdir().expect("a folder");
+        let start_third = |address: Option<&String>| {
+            let mut args = vec!["--memory", "64MiB", "--log", "warn", "--join", &first.peer];
+            args.extend(address.into_iter().flat_map(|address| ["--peer", address]));
+            Node::start_with(folder.path(), &args)
+        };
+        let third = start_third(address.as_ref());
+        let has_come = wait_for_arrival(folder.path(), bytes);
+        kills += u32::from(has_come);
+        address = Some(third.peer.clone());
+        drop(third);
+        let value = format!("after {kills} kills");
+        let written = write_all(&value);
+        let third = start_third(address.as_ref());
+        let mut through_it = Connection::open(&third.resp);
+        for key in 0..KEYS {
+            assert_eq!(through_it.ask(&["GET", &format!("k{key}")]), value, "key {key}");
+        }
+        for key in 0..KEYS / 3 {
+            let is_long_ago = written.elapsed() > Duration::from_millis(300);
+            let said = third.run(&["get", "redis", &format!("k{key}"), "--stale", "300ms"]);
+            assert_ne!(said.code, 1, "key {key} is there: {said:?}");
+            if is_long_ago && said.code == 0 {
+                assert_eq!(said.out.trim_end(), value, "key {key} is no older than it may be");
+            }
+        }
+        wait_until_whole(&first);
+    }
+    assert!(kills >= 2, "the node was killed {kills} times while it was filled");
+    let mut through_second = Connection::open(&second.resp);
+    assert_eq!(through_second.ask(&["DBSIZE"]), format!(":{}", BALLAST + KEYS));
+}
+
+/// So many rows of 4 KiB that do not compress well.
+fn put_ballast(node: &Node, rows: u32) {
+    let mut client = Connection::open(&node.resp);
+    let part = |row: u32, at: u32| format!("{:08x}", (row * 512 + at).wrapping_mul(2_654_435_761));
+    let value = |row: u32| (0..512).map(|at| part(row, at)).collect();
+    let set = |row: u32| vec!["SET".to_owned(), format!("ballast-{row}"), value(row)];
+    for batch in 0..rows / 256 {
+        let rows = batch * 256..(batch + 1) * 256;
+        client.send(&rows.clone().map(set).collect::<Vec<_>>()).expect("sends");
+        for _ in rows {
+            assert_eq!(client.reply().as_deref(), Some("+OK"));
+        }
+    }
 }

@@ -97,6 +97,8 @@ struct Look {
     led: BTreeMap<ShardId, (NodeId, LedShard)>,
     answering: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
+    /// Those that did not answer just now.
+    absent: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
     /// The nodes that take no writes: no shard is to be led there.
     read_only: BTreeSet<NodeId>,
@@ -253,7 +255,8 @@ impl Driver {
         let draining = nodes(&|member| {
             replaced.contains(&member.node) || member.status == MemberStatus::Draining
         });
-        Look { led, answering, lost, draining, damaged: all_damaged, read_only, state }
+        let absent = nodes(&|member| !answering.contains(&member.node));
+        Look { led, answering, lost, absent, draining, damaged: all_damaged, read_only, state }
     }
 
     /// Takes over into the placement what logs went ahead with; whether there was anything.
@@ -295,6 +298,7 @@ impl Driver {
             let goal = Goal {
                 wanted: &wanted,
                 lost: &look.lost,
+                absent: &look.absent,
                 draining: &look.draining,
                 damaged: &damaged,
             };

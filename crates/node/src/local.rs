@@ -173,7 +173,8 @@ impl Local {
             let service = services.get(read.service);
             let service = service.ok_or_else(|| malformed(format!("no {} here", read.service)))?;
             let engine = found.data.engine();
-            service.read(engine.as_ref(), now, read.request).map_err(|error| match error {
+            service.read(engine.snapshot().as_ref(), now, read.request).map_err(|error| match error
+            {
                 ServiceError::Store(error) => LocalError::Failed(found.on_read_error(&error)),
                 error => malformed(error),
             })
@@ -238,6 +239,9 @@ pub(crate) fn not_proposed(shard: ShardId, error: ProposeError, is_closing: bool
         }
         ProposeError::Unknown => LocalError::Unknown,
         ProposeError::Busy => failed(RequestError::Busy { shard }),
+        ProposeError::TooLarge { commands, bytes } => {
+            failed(RequestError::BatchTooLarge { commands, bytes })
+        }
         ProposeError::Closed if is_closing => failed(RequestError::ShuttingDown),
         ProposeError::Apply(ApplyError::ReadOnly { reason }) => {
             failed(RequestError::ReadOnly { reason })

@@ -32,7 +32,7 @@ impl MetaLog {
         let command = Command { service: meta::SERVICE_ID, request_id, payload };
         let deadline = Instant::now() + REQUEST_DEADLINE_DEFAULT;
         let outcomes = self.router.write(ShardId::META, vec![command], deadline).await?;
-        let reply = applied(outcomes.into_iter().next())?;
+        let reply = applied(ShardId::META, outcomes.into_iter().next())?;
         let reply = meta::decode_reply(&reply).map_err(|error| unexpected(&error))?;
         self.refresh().await?;
         Ok(reply)

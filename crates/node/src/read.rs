@@ -74,8 +74,10 @@ impl Node {
         }
     }
 
-    /// The rows with these keys, in their order; `None` where there is no row. Rows of one
-    /// shard are seen at one moment, so never half of an atomic batch.
+    /// The rows with the first of these keys, in their order; `None` where there is no row.
+    /// All of them, unless the rows of a shard have more than 4 MiB together: then
+    /// fewer, but at least one, and the rest may be asked for next. Rows of
+    /// one shard are seen at one moment, so never half of an atomic batch.
     ///
     /// # Errors
     /// [`RequestError::TooManyKeys`], or as [`Node::get`].
@@ -103,14 +105,14 @@ impl Node {
         for rows in futures::future::try_join_all(reads).await? {
             for (at, row) in rows {
                 if let Some(place) = found.get_mut(at) {
-                    *place = row;
+                    *place = Some(row);
                 }
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map_while(|row| row).collect())
     }
 
-    /// Rows of one shard, all as they were at one moment.
+    /// The first of some rows of one shard, as they were at one moment.
     async fn read_rows(
         &self,
         table: &Table,
@@ -164,7 +166,12 @@ impl Node {
 impl Shard {
     /// Reads this shard on the spot. May wait for the disk.
     pub(crate) fn read(&self, read: &KvRead, now: Timestamp) -> Result<KvReadReply, RequestError> {
-        kv::read(self.data.engine().as_ref(), now, read).map_err(|error| self.on_read_error(&error))
+        let engine = self.data.engine();
+        let found = match read.operation {
+            ReadOperation::Get { as_of: None, .. } => kv::read(engine.as_ref(), now, read),
+            _ => kv::read(engine.snapshot().as_ref(), now, read),
+        };
+        found.map_err(|error| self.on_read_error(&error))
     }
 }
 

@@ -165,6 +165,10 @@ pub struct NodeMetrics {
     pub fsyncs: u64,
     /// Microseconds that the log's writer was busy.
     pub writer_busy_micros: u64,
+    /// Snapshots of shards that were begun to be sent to other nodes.
+    pub snapshots_sent: u64,
+    /// Bytes of their files that were sent.
+    pub snapshot_bytes_sent: u64,
 }
 
 impl Node {
@@ -238,6 +242,7 @@ impl Node {
     pub fn metrics(&self) -> NodeMetrics {
         let counters = self.0.log.counters();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let snapshots = self.0.holdings.replicas.snapshots_sent();
         NodeMetrics {
             entries: read(&counters.entries),
             commands: read(&self.0.commands_applied),
@@ -245,6 +250,8 @@ impl Node {
             writes: read(&counters.writes),
             fsyncs: read(&counters.fsyncs),
             writer_busy_micros: read(&counters.busy_micros),
+            snapshots_sent: snapshots.count,
+            snapshot_bytes_sent: snapshots.bytes,
         }
     }
 

@@ -9,7 +9,9 @@ use breccia_replication::{Proposal, ShardConsensus};
 use breccia_ring::slot_of;
 use breccia_router::{Consistency, LocalError};
 use breccia_service::strings;
-use breccia_types::limits::{BATCH_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, VALUE_BYTES_MAX};
+use breccia_types::limits::{
+    BATCH_BYTES_MAX, KEY_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, VALUE_BYTES_MAX,
+};
 use breccia_types::strings::{StringReply, StringWrite};
 use breccia_types::{Command, Outcome, RequestError, ShardId};
 use futures::future::{BoxFuture, FutureExt};
@@ -251,9 +253,9 @@ impl StringsInFlight {
                     .shards
                     .iter_mut()
                     .find(|of| of.shard == shard)
-                    .map_or_else(|| Err(no_reply()), |of| of.answers.next()),
+                    .map_or_else(|| Err(no_reply()), |of| of.answers.next(of.shard)),
                 Expected::FromAll => {
-                    let replies = self.shards.iter_mut().map(|of| of.answers.next());
+                    let replies = self.shards.iter_mut().map(|of| of.answers.next(of.shard));
                     replies.reduce(Result::and).unwrap_or_else(|| Err(no_reply()))
                 }
             })
@@ -262,12 +264,12 @@ impl StringsInFlight {
 }
 
 impl Answers {
-    fn next(&mut self) -> Result<StringReply, RequestError> {
+    fn next(&mut self, shard: ShardId) -> Result<StringReply, RequestError> {
         match self {
             Self::Queued(..) | Self::Forwarded(_) => Err(no_reply()),
             Self::Failed(error) => Err(error.clone()),
             Self::Here(outcomes) => {
-                let encoded = applied(outcomes.next())?;
+                let encoded = applied(shard, outcomes.next())?;
                 strings::codec::decode_reply(encoded)
                     .map_err(|error| RequestError::Internal { reason: error.to_string() })
             }
@@ -287,5 +289,10 @@ fn check_strings(write: &StringWrite) -> Result<(), RequestError> {
     if bytes > most {
         return Err(RequestError::ValueTooLong { bytes });
     }
-    Ok(())
+    match write.bytes() {
+        bytes if bytes > BATCH_BYTES_MAX + KEY_BYTES_MAX => {
+            Err(RequestError::BatchTooLarge { commands: 1, bytes })
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use breccia_service::kv;
 use breccia_types::kv::{KvReply, KvWrite};
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
-use breccia_types::{Command, Outcome, RequestError, RequestId, ShardId, Table, TableId};
+use breccia_types::{Command, Outcome, Rejected, RequestError, RequestId, ShardId, Table, TableId};
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ impl Node {
         }
         let shard = self.shard_of(slot_of_write(table, &write)?);
         let outcomes = self.write_shard(shard, vec![command(&write, request_id)]).await?;
-        reply_of(table.id, outcomes.into_iter().next())
+        reply_of(shard, table.id, outcomes.into_iter().next())
     }
 
     /// Applies many commands, each by itself: not atomic together, and in no order between
@@ -60,13 +60,13 @@ impl Node {
         let mut waiting = Vec::with_capacity(by_shard.len());
         for (shard, (positions, commands)) in by_shard {
             let writing = self.write_shard(shard, commands);
-            waiting.push(async move { (positions, writing.await) });
+            waiting.push(async move { (shard, positions, writing.await) });
         }
-        for (positions, outcomes) in join_all(waiting).await {
+        for (shard, positions, outcomes) in join_all(waiting).await {
             let mut outcomes = outcomes.map(Vec::into_iter);
             for at in positions {
                 let result = match &mut outcomes {
-                    Ok(outcomes) => reply_of(table.id, outcomes.next()),
+                    Ok(outcomes) => reply_of(shard, table.id, outcomes.next()),
                     Err(error) => Err(error.clone()),
                 };
                 set(&mut results, at, result);
@@ -85,18 +85,23 @@ impl Node {
         let waiting: Vec<_> = self
             .all_shards()
             .into_iter()
-            .map(|shard| self.write_shard(shard, vec![command(write, request_id)]))
+            .map(|shard| {
+                let writing = self.write_shard(shard, vec![command(write, request_id)]);
+                async move { (shard, writing.await) }
+            })
             .collect();
         // A shard that cannot take part does not keep the others from it.
         let mut reply = Err(no_reply());
         let mut failed = Ok(());
-        for outcomes in join_all(waiting).await {
+        for (shard, outcomes) in join_all(waiting).await {
             let replied = outcomes.and_then(|outcomes| {
                 let outcome = outcomes.into_iter().next();
                 match write {
                     // Dropped twice is dropped.
-                    KvWrite::DropTable { .. } => applied(outcome).map(|_| KvReply::TableDropped),
-                    _ => reply_of(table.id, outcome),
+                    KvWrite::DropTable { .. } => {
+                        applied(shard, outcome).map(|_| KvReply::TableDropped)
+                    }
+                    _ => reply_of(shard, table.id, outcome),
                 }
             });
             match replied {
@@ -124,16 +129,21 @@ impl Node {
     }
 }
 
-pub(crate) fn applied(outcome: Option<Outcome>) -> Result<Bytes, RequestError> {
+pub(crate) fn applied(shard: ShardId, outcome: Option<Outcome>) -> Result<Bytes, RequestError> {
     match outcome {
         Some(Ok(encoded)) => Ok(encoded),
+        Some(Err(Rejected::TooMuch { .. })) => Err(RequestError::Busy { shard }),
         Some(Err(rejected)) => Err(RequestError::Internal { reason: rejected.to_string() }),
         None => Err(no_reply()),
     }
 }
 
-fn reply_of(table: TableId, outcome: Option<Outcome>) -> Result<KvReply, RequestError> {
-    let reply = kv::codec::decode_reply(applied(outcome)?)
+fn reply_of(
+    shard: ShardId,
+    table: TableId,
+    outcome: Option<Outcome>,
+) -> Result<KvReply, RequestError> {
+    let reply = kv::codec::decode_reply(applied(shard, outcome)?)
         .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
     match reply {
         KvReply::TableDropped => Err(RequestError::TableDropped { id: table }),

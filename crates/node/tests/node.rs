@@ -8,6 +8,7 @@ use std::time::Duration;
 use breccia_node::{Consistency, FsyncPolicy, Node, NodeConfig, OpenError};
 use breccia_store::StoreError;
 use breccia_types::kv::{Cursor, Direction, History, KvReply, KvWrite, Scan};
+use breccia_types::limits::{KEY_BYTES_MAX, PAGE_BYTES_MAX};
 use breccia_types::strings::{ExpiryChange, SetCondition, StringReply, StringWrite};
 use breccia_types::{Partition, RequestError, RequestId, TableKind, TableOptions, Timestamp};
 use bytes::Bytes;
@@ -509,4 +510,31 @@ async fn commands_that_do_not_fit_the_table_or_one_slot_are_refused() {
     let pairs = vec![(key("foo"), key("1")), (key("bar"), key("2"))];
     let over_slots = StringWrite::SetMany { pairs, only_if_none_exists: false };
     assert_eq!(node.write_strings(vec![over_slots]).await, [Err(RequestError::CrossSlot)]);
+}
+
+/// A request of a few bytes must not fill the memory with its answer, nor a log with what no
+/// other node would take.
+#[tokio::test]
+async fn what_is_too_large_for_one_answer_comes_in_parts_and_for_one_entry_is_refused() {
+    const LONG: usize = 1 << 20;
+    let node = memory().await;
+    let table = node.create_table("t", TableOptions::default()).await.expect("creates");
+    node.write(&table, table.put(key("long"), Bytes::from(vec![7; LONG])), None)
+        .await
+        .expect("writes");
+    let keys = vec![key("long"); 100];
+    let some = node.multi_get(&table, &keys).await.expect("reads");
+    assert!(some.iter().all(|row| row.as_ref().is_some_and(|row| row.value.len() == LONG)));
+    let bytes = some.len() * LONG;
+    assert!((PAGE_BYTES_MAX..2 * PAGE_BYTES_MAX).contains(&bytes), "{bytes}");
+
+    let endless = (0..1_400_u32).map(|n| {
+        let mut key = format!("{{k}}{n}").into_bytes();
+        key.resize(KEY_BYTES_MAX, b'x');
+        Bytes::from(key)
+    });
+    let refused = node.write_strings(vec![StringWrite::Delete { keys: endless.collect() }]).await;
+    assert!(matches!(refused[0], Err(RequestError::BatchTooLarge { .. })), "{refused:?}");
+    let done = node.write_strings(vec![set("{k}", "1")]).await;
+    assert_eq!(done, [Ok(StringReply::Ok)]);
 }

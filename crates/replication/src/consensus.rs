@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use breccia_types::limits::PROPOSAL_BYTES_MAX;
 use breccia_types::{Command, NodeId, Outcome, ReplicaId};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -54,6 +55,16 @@ pub enum ProposeError {
     /// Too much waits already. Nothing was queued.
     #[error("too much waits for the log")]
     Busy,
+    /// The commands are too large for one entry. Nothing was queued.
+    #[error(
+        "{commands} commands of {bytes} bytes are too much at once, at most {PROPOSAL_BYTES_MAX} bytes go together"
+    )]
+    TooLarge {
+        /// How many commands.
+        commands: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
     /// The log is closed. Nothing was queued.
     #[error("the log is closed")]
     Closed,

@@ -18,7 +18,8 @@
 //! let ring = HashRing::new(&[node(1, "a"), node(2, "b"), node(3, "c")])?;
 //! let wanted = ring.assign(1, 3);
 //! let (none, whole) = (BTreeSet::new(), BTreeSet::new());
-//! let goal = Goal { wanted: &wanted, lost: &none, draining: &none, damaged: &whole };
+//! let goal =
+//!     Goal { wanted: &wanted, lost: &none, absent: &none, draining: &none, damaged: &whole };
 //! let plan = Plan::whole(&placement, goal);
 //! let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
 //! assert_eq!(steps, ["s0: copy to n2", "s0: copy to n3", "s0: promote r2 r3"]);

@@ -40,6 +40,9 @@ pub struct Goal<'a> {
     pub wanted: &'a Assignment,
     /// The nodes that have been dead for so long that they are given up.
     pub lost: &'a BTreeSet<NodeId>,
+    /// The nodes that do not answer at the moment: their copies are not given a vote, and
+    /// nothing else waits for them.
+    pub absent: &'a BTreeSet<NodeId>,
     /// The nodes that are to be emptied.
     pub draining: &'a BTreeSet<NodeId>,
     /// The replicas whose data cannot be read any more, on nodes that are there.
@@ -200,6 +203,7 @@ impl ShardState<'_> {
         let incoming: Vec<ReplicaId> = self
             .learners()
             .filter(|place| target.voters.contains(&place.node))
+            .filter(|place| !self.goal.absent.contains(&place.node))
             .map(|place| place.replica)
             .collect();
         let outgoing = self.outgoing(target);

@@ -68,6 +68,10 @@ impl Inner {
             End::Answered { by, answer: Answer::Bytes(bytes) } => {
                 ForwardedReply::Bytes { by, bytes }
             }
+            // It is this node that ends: for whoever sent this, others may do it.
+            End::Failed(error @ RequestError::ShuttingDown) => {
+                ForwardedReply::NotNow { reason: error.to_string() }
+            }
             End::Failed(error) => ForwardedReply::Failed(error),
             End::Unknown => ForwardedReply::Unknown,
             End::NotDone(Obstacle::NotNow { node, reason }) if node == self.node => {

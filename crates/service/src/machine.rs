@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use breccia_store::transaction::own_records;
 use breccia_store::{Applied, Reader, ShardBatch, ShardEngine, StoreError, Transaction};
+use breccia_types::limits::{ENTRY_REPLY_BYTES_MAX, ENTRY_WRITTEN_BYTES_MAX};
 use breccia_types::{Command, Entry, LogIndex, Outcome, Rejected, TableId, Timestamp};
 
 use bytes::Bytes;
@@ -107,8 +108,17 @@ impl ShardMachine {
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         let mut stamp = entry.stamp;
         let mut new_requests = 0;
+        let written_before = transaction.bytes_written();
+        let mut reply_bytes = 0;
         for command in &entry.commands {
             transaction.begin(stamp);
+            stamp = stamp.next();
+            if transaction.bytes_written() - written_before >= ENTRY_WRITTEN_BYTES_MAX
+                || reply_bytes >= ENTRY_REPLY_BYTES_MAX
+            {
+                outcomes.push(Err(Rejected::TooMuch { service: command.service }));
+                continue;
+            }
             let known = match command.request_id {
                 Some(id) => requests::recall(transaction, id)?,
                 None => None,
@@ -125,8 +135,8 @@ impl ShardMachine {
                     outcome
                 }
             };
+            reply_bytes += outcome.as_ref().map_or(0, Bytes::len);
             outcomes.push(outcome);
-            stamp = stamp.next();
         }
         if new_requests > 0 {
             requests::forget(transaction, new_requests)?;

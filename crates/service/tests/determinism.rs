@@ -18,6 +18,7 @@ use breccia_store::{
     key, row,
 };
 use breccia_types::kv::{Expiry, KvWrite};
+use breccia_types::limits::ENTRY_WRITTEN_BYTES_MAX;
 use breccia_types::strings::{ExpireCondition, ExpiryChange, SetCondition, StringWrite};
 use breccia_types::table::{RowKind, TableRef};
 use breccia_types::{
@@ -345,4 +346,45 @@ proptest! {
         let on_disk = Bed::rocks().run(&entries, &portions);
         prop_assert_eq!(&on_disk, &expected);
     }
+}
+
+fn asked(request: u8, write: &StringWrite) -> Command {
+    let request_id = Some(RequestId::new([request; 16]));
+    let payload = strings::codec::encode_write(write);
+    Command { service: strings::SERVICE_ID, request_id, payload }
+}
+
+/// A command of a few bytes may write or return millions: `SETRANGE`, `COPY`, `GETDEL`. What
+/// an entry may do of that is bounded, and what it leaves out may be sent again.
+#[test]
+fn an_entry_that_grows_too_much_is_cut_at_the_same_command_by_every_replica() {
+    let key = |name: &'static str| Bytes::from_static(name.as_bytes());
+    let offset = u64::try_from(ENTRY_WRITTEN_BYTES_MAX / 3).expect("small");
+    let grow = StringWrite::SetRange { key: key("a"), offset, value: key("x") };
+    let copy = |to| StringWrite::Copy { from: key("a"), to: key(to), replace: false };
+    let take = |from| StringWrite::GetDelete { key: key(from) };
+    let portions = [
+        vec![asked(1, &grow), asked(2, &copy("b")), asked(3, &copy("c")), asked(4, &copy("d"))],
+        vec![asked(5, &take("b")), asked(6, &take("c"))],
+        vec![asked(4, &copy("d")), asked(1, &grow)],
+        vec![asked(6, &take("c"))],
+    ];
+    let entries: Vec<Entry> = (1_u64..)
+        .zip(portions)
+        .map(|(at, commands)| Entry {
+            index: LogIndex::new(at),
+            stamp: Timestamp::from_micros(i64::try_from(at).expect("small") * 1_000_000),
+            commands,
+        })
+        .collect();
+    let one_by_one = vec![(1, Fate::Nothing); entries.len()];
+    let ended = Bed::Memory(Arc::default()).run(&entries, &one_by_one);
+    let all_at_once = Bed::Memory(Arc::default()).run(&entries, &[]);
+    assert!(ended == all_at_once, "differs");
+    let is_done: Vec<Vec<bool>> =
+        ended.outcomes.iter().map(|of| of.iter().map(Result::is_ok).collect()).collect();
+    let (done, left_out) = (true, false);
+    let expected: [&[bool]; 4] =
+        [&[done, done, done, left_out], &[done, left_out], &[done, done], &[done]];
+    assert_eq!(is_done, expected);
 }

@@ -13,6 +13,11 @@ use crate::error::StoreError;
 use crate::key;
 use crate::row::{self, StoredRow};
 
+/// How many rows of unknown size are read at once.
+const READ_TOGETHER_FIRST: usize = 4;
+/// How many times as many are read at once when those before were small.
+const READ_TOGETHER_GROWTH: usize = 8;
+
 /// Reads one table in one state of a shard, as of one instant of the node's clock.
 ///
 /// The instant decides what has expired and which versions retention hides, so that what
@@ -64,12 +69,38 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The rows with these keys, in their order; `None` where there is no row. In tables
-    /// without versions all are read at one moment.
+    /// The rows with the first of these keys, in their order; `None` where there is no row.
+    /// Ends early when they have `bytes_max` bytes, but not before the first. Of a snapshot
+    /// all are seen at one moment.
     ///
     /// # Errors
     /// See [`Reader::get`].
-    pub fn multi_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Row>>, StoreError> {
+    pub fn multi_get(
+        &self,
+        keys: &[Bytes],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Row>>, StoreError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        let mut bytes = 0;
+        // Those before tell how many may be read at once.
+        let mut together = READ_TOGETHER_FIRST;
+        while bytes < bytes_max
+            && let Some(rest) = keys.get(rows.len()..)
+            && !rest.is_empty()
+        {
+            let some = rest.get(..together).unwrap_or(rest);
+            for row in self.get_together(some)? {
+                bytes += row.as_ref().map_or(0, |row| row.key.len() + row.value.len());
+                rows.push(row);
+            }
+            let on_average = bytes.div_ceil(rows.len()).max(1);
+            let expected = bytes_max.saturating_sub(bytes) / on_average;
+            together = expected.clamp(1, together * READ_TOGETHER_GROWTH);
+        }
+        Ok(rows)
+    }
+
+    fn get_together(&self, keys: &[Bytes]) -> Result<Vec<Option<Row>>, StoreError> {
         if self.kind == RowKind::Versioned {
             return keys.iter().map(|key| self.get(key)).collect();
         }

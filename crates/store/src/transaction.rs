@@ -20,6 +20,7 @@ pub struct Transaction<'a> {
     shard: &'a dyn Reader,
     batch: ShardBatch,
     stamp: Timestamp,
+    bytes_written: usize,
 }
 
 /// One version of a row, to be written.
@@ -37,7 +38,7 @@ impl<'a> Transaction<'a> {
     /// A transaction on a shard's present state.
     #[must_use]
     pub fn new(shard: &'a dyn Reader) -> Self {
-        Self { shard, batch: ShardBatch::default(), stamp: Timestamp::MIN }
+        Self { shard, batch: ShardBatch::default(), stamp: Timestamp::MIN, bytes_written: 0 }
     }
 
     /// Starts the next command, at its instant.
@@ -59,6 +60,14 @@ impl<'a> Transaction<'a> {
             Expiry::After(duration) => Some(self.stamp.saturating_add(duration)),
             Expiry::At(at) => Some(at),
         }
+    }
+
+    /// Bytes of the keys and values of all that commands have written so far, of what was
+    /// written over again too. How much one command adds depends on the rows that it sees
+    /// alone, not on what else lies in this transaction.
+    #[must_use]
+    pub const fn bytes_written(&self) -> usize {
+        self.bytes_written
     }
 
     /// What is to be written.
@@ -110,9 +119,11 @@ impl<'a> Transaction<'a> {
         expires_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let raw = key::row(table.id, key);
+        self.bytes_written += key.len();
         if expires_at.is_some_and(|at| at <= self.stamp) {
             self.batch.delete(raw);
         } else {
+            self.bytes_written += value.len();
             self.batch.put(raw, row::encode(value, expires_at));
         }
         Ok(())
@@ -121,6 +132,7 @@ impl<'a> Transaction<'a> {
     /// Writes one version of a row.
     pub fn put_version(&mut self, table: TableId, key: &[u8], version: &NewVersion<'_>) {
         let NewVersion { instant, value, ttl } = *version;
+        self.bytes_written += key.len() + value.map_or(0, <[u8]>::len);
         let expires_at = ttl.map(|ttl| instant.saturating_add(ttl));
         let stored = match value {
             Some(value) => row::encode(value, expires_at),
@@ -136,6 +148,7 @@ impl<'a> Transaction<'a> {
     pub fn delete(&mut self, table: TableRef, key: &[u8]) -> Result<bool, StoreError> {
         let existed = self.get(table, key)?.is_some();
         if existed {
+            self.bytes_written += key.len();
             self.batch.delete(key::row(table.id, key));
         }
         Ok(existed)
@@ -183,6 +196,7 @@ impl<'a> Transaction<'a> {
         if expires_at.is_some() {
             return self.merge_now(table, key, operand, expires_at);
         }
+        self.bytes_written += key.len() + operand.len();
         let raw = key::row(table.id, key);
         let operand = row::encode(operand, None);
         let pending = match self.batch.pending(&raw) {

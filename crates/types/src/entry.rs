@@ -74,10 +74,18 @@ pub enum Rejected {
         /// The service asked.
         service: ServiceId,
     },
+    /// The commands before it in its entry write or return so much that it was left out.
+    /// Nothing of it was done.
+    #[error("too much at once; nothing was done by this one, send it again")]
+    TooMuch {
+        /// The service asked.
+        service: ServiceId,
+    },
 }
 
 const UNKNOWN_SERVICE: u8 = 1;
 const MALFORMED: u8 = 2;
+const TOO_MUCH: u8 = 3;
 
 impl Rejected {
     /// Writes the rejection: its number, then the service's.
@@ -85,6 +93,7 @@ impl Rejected {
         let (tag, service) = match self {
             Self::UnknownService { service } => (UNKNOWN_SERVICE, service),
             Self::Malformed { service } => (MALFORMED, service),
+            Self::TooMuch { service } => (TOO_MUCH, service),
         };
         to.put_u8(tag);
         to.put_varint(u64::from(service.get()));
@@ -98,6 +107,7 @@ impl Rejected {
         match from.take_u8()? {
             UNKNOWN_SERVICE => Ok(Self::UnknownService { service: ServiceId::take(from)? }),
             MALFORMED => Ok(Self::Malformed { service: ServiceId::take(from)? }),
+            TOO_MUCH => Ok(Self::TooMuch { service: ServiceId::take(from)? }),
             tag => Err(from.unknown("rejection", tag)),
         }
     }

@@ -25,8 +25,17 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// The most keys of one multi-get.
 pub const MULTI_GET_KEYS_MAX: usize = 100_000;
 
+/// Bytes of the commands that are proposed together, which are never split: what the largest
+/// batch takes, keys and all. Nodes send each other messages that are a little longer.
+pub const PROPOSAL_BYTES_MAX: usize = 72 << 20;
 /// Commands that may wait for one shard's log before clients hear `Busy`.
 pub const PROPOSALS_WAITING_MAX: usize = 65_536;
+/// Bytes of rows that the commands of an entry may write together; the command that passes
+/// this is carried out, those after it are not.
+pub const ENTRY_WRITTEN_BYTES_MAX: usize = 64 << 20;
+/// Bytes of replies that the commands of an entry may give together; the command that passes
+/// this is carried out, those after it are not.
+pub const ENTRY_REPLY_BYTES_MAX: usize = 8 << 20;
 /// Bytes of commands that may wait on a node before clients hear `Busy`.
 pub const PROPOSAL_BYTES_WAITING_MAX: usize = 256 << 20;
 /// Commands that one entry carries at most.
@@ -82,6 +91,8 @@ pub const MEMORY_BYTES_MIN: usize = 64 << 20;
 
 const _: () = assert!(VALUE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX < HTTP_BODY_BYTES_MAX);
-const _: () = assert!(VALUE_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
+const _: () = assert!(PROPOSAL_BYTES_MAX < PROPOSAL_BYTES_WAITING_MAX);
+const _: () = assert!(ENTRY_REPLY_BYTES_MAX + VALUE_BYTES_MAX <= PROPOSAL_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX < PROPOSAL_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < FORWARD_BYTES_WAITING_MAX);
 const _: () = assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);

@@ -208,6 +208,12 @@ impl StringWrite {
         self.keys().next()
     }
 
+    /// Bytes of the keys and values that the command brings.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.keys().map(Bytes::len).sum::<usize>() + self.value_bytes()
+    }
+
     /// Bytes of the values that the command brings.
     #[must_use]
     pub fn value_bytes(&self) -> usize {

@@ -14,6 +14,7 @@ mod resp_cluster;
 mod target;
 mod workload;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use clap::Args;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
 
 use self::driver::{Pace, load_records, run as run_workload};
 use self::in_process::InProcess;
@@ -72,6 +74,10 @@ pub(crate) struct BenchArgs {
     /// Connections to each target
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
+    /// Threads that drive the connections: 1 if not given, so that most of the machine is the
+    /// server's, and one per core for inproc, which is the server
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Operations that a connection has in flight
     #[arg(long, value_name = "N", default_value_t = 1)]
     pipeline: usize,
@@ -107,6 +113,7 @@ impl BenchArgs {
             ("--rounds", self.rounds > 0),
             ("--connections", self.connections > 0),
             ("--pipeline", self.pipeline > 0),
+            ("--threads", self.threads.is_none_or(|threads| threads > 0)),
             ("--rate", self.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite())),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, valid)| !valid) {
@@ -123,6 +130,23 @@ impl BenchArgs {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// The threads that drive the connections, `None` for one per core.
+    fn threads(&self) -> Option<usize> {
+        let default = if self.target.contains(&Target::InProcess) { None } else { Some(1) };
+        self.threads.or(default)
+    }
+
+    fn runtime(&self) -> io::Result<Runtime> {
+        let mut runtime = match self.threads() {
+            Some(1) => Builder::new_current_thread(),
+            _ => Builder::new_multi_thread(),
+        };
+        if let Some(threads) = self.threads() {
+            runtime.worker_threads(threads);
+        }
+        runtime.enable_all().build()
     }
 
     fn distribution(&self) -> Distribution {
@@ -148,6 +172,7 @@ impl BenchArgs {
             ("value_bytes", self.value_bytes.into()),
             ("connections", self.connections.into()),
             ("pipeline", self.pipeline.into()),
+            ("threads", self.threads().map_or(Value::from("one per core"), Value::from)),
             ("rate", rate),
             ("seconds", self.seconds.into()),
             ("rounds", self.rounds.into()),
@@ -163,8 +188,12 @@ struct Bench {
 }
 
 /// Measures.
-pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
+pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     args.check()?;
+    args.runtime()?.block_on(measure(args))
+}
+
+async fn measure(args: BenchArgs) -> Result<Exit> {
     let inproc = args.target.contains(&Target::InProcess);
     let node = match inproc {
         true => Some(InProcess::open(args.data.clone(), args.fsync).await?),

@@ -32,17 +32,7 @@ impl Cluster {
     /// Waits until each shard has a leader and two followers that have all of its log.
     #[track_caller]
     pub(crate) fn wait_until_whole(&self) {
-        wait_for("every shard is whole", || {
-            let shards = shards(self.nodes.first().expect("a node"));
-            shards.iter().all(|shard| {
-                let replicas = shard["replicas"].as_array().expect("replicas");
-                let is_whole = |replica: &&Value| {
-                    replica["lag"] == 0
-                        && matches!(replica["role"].as_str(), Some("leader" | "follower"))
-                };
-                replicas.iter().filter(is_whole).count() == 3
-            })
-        });
+        wait_until_whole(self.nodes.first().expect("a node"));
     }
 
     /// Waits until each node leads a shard.
@@ -56,7 +46,9 @@ impl Cluster {
     }
 }
 
-fn start(folder: &Path, join: Option<&str>) -> Node {
+/// Starts a node that founds a cluster of four shards, or joins one.
+#[track_caller]
+pub(crate) fn start(folder: &Path, join: Option<&str>) -> Node {
     let mut args = vec!["--memory", "64MiB", "--log", "warn"];
     match join {
         Some(peer) => args.extend(["--join", peer]),
@@ -77,6 +69,22 @@ pub(crate) fn shards(node: &Node) -> Vec<Value> {
     let said = node.run(&["shards", "--json"]).ok();
     let shards: Value = serde_json::from_str(&said).expect("JSON");
     shards.as_array().expect("shards").clone()
+}
+
+/// Waits until each shard has a leader and two followers that have all of its log, as a node
+/// sees it.
+#[track_caller]
+pub(crate) fn wait_until_whole(node: &Node) {
+    wait_for("every shard is whole", || {
+        shards(node).iter().all(|shard| {
+            let replicas = shard["replicas"].as_array().expect("replicas");
+            let is_whole = |replica: &&Value| {
+                replica["lag"] == 0
+                    && matches!(replica["role"].as_str(), Some("leader" | "follower"))
+            };
+            replicas.iter().filter(is_whole).count() == 3
+        })
+    });
 }
 
 /// Waits until something is so.

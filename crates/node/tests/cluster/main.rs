@@ -1,10 +1,19 @@
 //! Clusters of nodes in one process, which speak over loopback.
 
-#![allow(clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
+mod clocks;
+mod counting;
+mod flood;
 mod repair;
 mod support;
 mod tables;
+mod traps;
 
 use std::time::Duration;
 

@@ -209,3 +209,28 @@ fn flip_a_byte(file: &Path) {
     *bytes.get_mut(1_000).expect("a large file") ^= 0x55;
     std::fs::write(file, bytes).expect("writes");
 }
+
+/// Five nodes would vote on what is agreed on then, and one of them is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_join_although_one_before_them_ended_while_it_joined() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.settled(3, 0).await;
+    let first = cluster.nodes.first().expect("a node").clone();
+    let directory = tempfile::tempdir().expect("a directory");
+    let joining = tokio::spawn(Node::open(config(directory.path(), &[&first])));
+    while first.members().len() < 4 {
+        assert!(!joining.is_finished(), "it is a member before it has joined");
+        tokio::task::yield_now().await;
+    }
+    joining.abort();
+    wait_until("a copy of what is agreed on is placed on it", async || {
+        let overview = first.overview().await.expect("an overview");
+        overview.shards.last().expect("the meta shard").replicas.len() == 4
+    })
+    .await;
+    for _ in 0..3 {
+        let joining = tokio::time::timeout(Duration::from_secs(15), cluster.join());
+        joining.await.expect("joins although another node is away");
+    }
+    cluster.shut_down().await;
+}

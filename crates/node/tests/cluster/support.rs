@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use breccia_node::{Node, NodeConfig, Peering, ShardRole};
+use breccia_node::{Node, NodeConfig, OpenError, Peering, ShardRole};
+use breccia_store::StoreError;
 use breccia_types::Table;
 use breccia_types::kv::{KvReply, Scan};
 use bytes::Bytes;
@@ -83,10 +84,9 @@ impl Cluster {
         .await;
     }
 
+    /// Ends all nodes, at once: none waits for one that has ended.
     pub(crate) async fn shut_down(self) {
-        for node in self.nodes {
-            node.shutdown().await;
-        }
+        futures::future::join_all(self.nodes.iter().map(Node::shutdown)).await;
     }
 }
 
@@ -117,6 +117,20 @@ pub(crate) async fn assert_rows(node: &Node, table: &Table, rows: std::ops::Rang
     let page = node.scan(table, Scan::default()).await.expect("scans");
     let keys: Vec<Bytes> = page.rows.into_iter().map(|row| row.key).collect();
     assert_eq!(keys, rows.map(key).collect::<Vec<_>>());
+}
+
+/// Opens a node whose directory is let go shortly.
+pub(crate) async fn open_again(config: impl Fn() -> NodeConfig) -> Node {
+    let began = Instant::now();
+    loop {
+        match Node::open(config()).await {
+            Ok(node) => return node,
+            Err(OpenError::Store(StoreError::InUse { .. })) if began.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("a node does not open again: {error}"),
+        }
+    }
 }
 
 pub(crate) fn free_address(taken: &[String]) -> String {

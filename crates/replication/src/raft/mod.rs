@@ -58,4 +58,4 @@ pub use replicas::{Replicas, ReplicasConfig};
 pub use shared::GroupHealth;
 pub use status::{GroupStatus, Leadership, Members, MembersVersion, PeerStatus, Role};
 pub use timing::Timing;
-pub use transfer::TrafficLimits;
+pub use transfer::{SnapshotsSent, TrafficLimits};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use breccia_types::Command;
-use breccia_types::limits::PROPOSAL_BYTES_WAITING_MAX;
+use breccia_types::limits::{PROPOSAL_BYTES_MAX, PROPOSAL_BYTES_WAITING_MAX};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -19,8 +19,7 @@ impl ByteBudget {
     fn take(&self, bytes: usize) -> bool {
         let fits = |taken: usize| {
             let after = taken.saturating_add(bytes);
-            // A proposal larger than the bound waits alone, or it would be refused for ever.
-            (taken == 0 || after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
+            (after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
         };
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
@@ -55,8 +54,12 @@ impl ProposalQueue {
         if state.is_closed {
             return Proposal::refused(ProposeError::Closed);
         }
+        let bytes = bytes_of(&commands);
+        if bytes > PROPOSAL_BYTES_MAX {
+            return Proposal::refused(ProposeError::TooLarge { commands: commands.len(), bytes });
+        }
         let has_room = state.queue.has_room(commands.len());
-        if !has_room || !self.budget.take(bytes_of(&commands)) {
+        if !has_room || !self.budget.take(bytes) {
             return Proposal::refused(ProposeError::Busy);
         }
         state.queue.push(Waiting { commands, reply });
@@ -141,24 +144,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proposal_larger_than_the_bound_waits_alone() {
+    async fn a_proposal_that_no_other_node_would_take_is_refused_and_the_next_is_not() {
         let queue = ProposalQueue::new(Arc::default());
-        let large = || commands(2, PROPOSAL_BYTES_WAITING_MAX / 2 + 1);
-        let _large = queue.push(large());
-        assert_eq!(queue.push(commands(1, 1)).await, Err(ProposeError::Busy));
+        let half = PROPOSAL_BYTES_MAX / 2 + 1;
+        let refused = queue.push(commands(2, half)).await;
+        assert!(matches!(refused, Err(ProposeError::TooLarge { commands: 2, .. })), "{refused:?}");
+        let _small = queue.push(commands(1, half));
         assert_eq!(queue.take_entry().len(), 1);
-        let _small = queue.push(commands(1, 1));
-        assert_eq!(queue.push(large()).await, Err(ProposeError::Busy));
     }
 
     #[tokio::test]
     async fn one_shards_bytes_make_another_busy() {
         let budget = Arc::new(ByteBudget::default());
         let (one, other) = (ProposalQueue::new(budget.clone()), ProposalQueue::new(budget));
-        let _kept = one.push(commands(1, PROPOSAL_BYTES_WAITING_MAX - 100));
-        assert_eq!(other.push(commands(1, 100)).await, Err(ProposeError::Busy));
+        let each = PROPOSAL_BYTES_WAITING_MAX / 4;
+        let kept: Vec<_> = (0..4).map(|_| one.push(commands(1, each))).collect();
+        assert_eq!(other.push(commands(1, each)).await, Err(ProposeError::Busy));
         drop(one.take_entry());
-        let _kept = other.push(commands(1, 100));
+        let _kept = (kept, other.push(commands(1, each)));
         assert_eq!(other.waiting(), 1);
     }
 }

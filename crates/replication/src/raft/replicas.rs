@@ -18,7 +18,7 @@ use super::receive::{Receiver, ReceiverHandler};
 use super::shared::Shared;
 use super::supervise::Supervisor;
 use super::timing::Timing;
-use super::transfer::{Traffic, TrafficLimits};
+use super::transfer::{SnapshotsSent, Traffic, TrafficLimits};
 
 /// What a node's replicas are given.
 pub struct ReplicasConfig {
@@ -47,6 +47,7 @@ pub struct Replicas {
     clock: Arc<NodeClock>,
     opener: Arc<dyn Opener>,
     receiver: Arc<Receiver>,
+    traffic: Arc<Traffic>,
     budget: Arc<ByteBudget>,
     log_bytes_max: u64,
     groups: RwLock<BTreeMap<ShardId, Arc<RaftGroup>>>,
@@ -82,7 +83,7 @@ impl Replicas {
             clock: Arc::clone(&config.clock),
             pool: ApplyPool::start(config.apply_threads).map_err(folder)?,
             timing: config.timing,
-            traffic,
+            traffic: Arc::clone(&traffic),
             outgoing,
         });
         Ok(Self {
@@ -90,6 +91,7 @@ impl Replicas {
             clock: config.clock,
             opener: Arc::new(LogOpener { logs, around }),
             receiver,
+            traffic,
             budget: Arc::default(),
             log_bytes_max: config.log_bytes_max,
             groups: RwLock::default(),
@@ -101,6 +103,12 @@ impl Replicas {
     #[must_use]
     pub fn handler(&self) -> Arc<dyn Handler> {
         Arc::new(ReceiverHandler(Arc::clone(&self.receiver)))
+    }
+
+    /// What went to other nodes' replicas as snapshots.
+    #[must_use]
+    pub fn snapshots_sent(&self) -> SnapshotsSent {
+        self.traffic.sent()
     }
 
     /// Whether a message is for [`Replicas::handler`].

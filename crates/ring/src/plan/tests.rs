@@ -58,7 +58,8 @@ impl World {
     fn with_goal<T>(&self, then: impl FnOnce(&Placement, Goal<'_>) -> T) -> T {
         let wanted = self.wanted();
         let (lost, draining, damaged) = (&self.lost, &self.draining, &self.damaged);
-        let goal = Goal { wanted: &wanted, lost, draining, damaged };
+        let absent = &BTreeSet::new();
+        let goal = Goal { wanted: &wanted, lost, absent, draining, damaged };
         then(&self.placement, goal)
     }
 
@@ -182,10 +183,38 @@ fn a_node_that_is_merely_missing_from_the_wish_keeps_what_it_has_until_it_is_rep
     world.settle();
     for (wish, steps) in [(vec![], 0), (vec![2], 0), (vec![1, 2], 0), (vec![1, 2, 4], 1)] {
         let wanted = Assignment::new(3, vec![set(wish)]);
-        let goal =
-            Goal { wanted: &wanted, lost: &set([]), draining: &set([]), damaged: &BTreeSet::new() };
+        let goal = Goal {
+            wanted: &wanted,
+            lost: &set([]),
+            absent: &set([]),
+            draining: &set([]),
+            damaged: &BTreeSet::new(),
+        };
         assert_eq!(Plan::next(&world.placement, goal).steps.len(), steps);
     }
+}
+
+/// A node that ended while it joined kept all that came later from a copy.
+#[test]
+fn a_copy_on_a_node_that_does_not_answer_is_not_waited_for() {
+    let founded = Placement::founded_by(NodeId::new(1), Epoch::new(1), 1).expect("in range");
+    let shard = ShardId::new(0);
+    let add = |node| Step::AddLearner { shard, node: NodeId::new(node) };
+    let placement = [add(2), add(3)]
+        .iter()
+        .fold(founded, |placement, step| placement.after(step).expect("possible"));
+    let wanted = Assignment::new(5, vec![set([1, 2, 3, 4])]);
+    let goal = Goal {
+        wanted: &wanted,
+        lost: &set([]),
+        absent: &set([2]),
+        draining: &set([]),
+        damaged: &BTreeSet::new(),
+    };
+    assert_eq!(Plan::next(&placement, goal).steps, [add(4)]);
+    let placement = placement.after(&add(4)).expect("possible");
+    let steps = Plan::next(&placement, goal).steps;
+    assert!(!matches!(steps.first(), Some(Step::Promote { .. })), "{steps:?}");
 }
 
 #[test]
@@ -204,8 +233,13 @@ fn repairs_come_before_the_emptying_of_nodes_and_that_before_evening_out() {
         .iter()
         .fold(founded, |placement, step| placement.after(step).expect("possible"));
     let wanted = Assignment::new(2, vec![set([1, 4]), set([1, 4]), set([1, 4])]);
-    let goal =
-        Goal { wanted: &wanted, lost: &set([3]), draining: &set([2]), damaged: &BTreeSet::new() };
+    let goal = Goal {
+        wanted: &wanted,
+        lost: &set([3]),
+        absent: &set([]),
+        draining: &set([2]),
+        damaged: &BTreeSet::new(),
+    };
     let shards: Vec<u32> =
         Plan::next(&placement, goal).steps.iter().map(|step| step.shard().get()).collect();
     assert_eq!(shards, [2, 1, 0]);

@@ -27,7 +27,5 @@ pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 512 << 20;
 pub const SCANS_OPEN_MAX: usize = 128;
 /// How long a connection may be without a byte in either direction before it is closed.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15 * 60);
-/// Keys of a multi-get that are read before their bytes are counted.
-pub const MULTI_GET_CHUNK_KEYS: usize = 64;
 /// How often a watcher of the health service is told of changes.
 pub const HEALTH_WATCH_INTERVAL: Duration = Duration::from_millis(500);

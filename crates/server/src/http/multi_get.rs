@@ -5,7 +5,7 @@ use breccia_types::kv::Row;
 use breccia_types::{RequestError, Table};
 use bytes::Bytes;
 
-use super::limits::{MULTI_GET_BYTES_MAX, MULTI_GET_CHUNK_KEYS};
+use super::limits::MULTI_GET_BYTES_MAX;
 
 /// The rows with these keys, in their order.
 ///
@@ -19,8 +19,10 @@ pub(crate) async fn multi_get(
 ) -> Result<Vec<Option<Row>>, RequestError> {
     let mut found = Vec::with_capacity(keys.len());
     let mut bytes = 0usize;
-    for chunk in keys.chunks(MULTI_GET_CHUNK_KEYS) {
-        let rows = node.multi_get(table, chunk).await?;
+    while let Some(rest) = keys.get(found.len()..)
+        && !rest.is_empty()
+    {
+        let rows = node.multi_get(table, rest).await?;
         let present = rows.iter().flatten();
         bytes += present.map(|row| row.key.len() + row.value.len()).sum::<usize>();
         if bytes > MULTI_GET_BYTES_MAX {

@@ -240,7 +240,7 @@ impl Pipeline {
     async fn gather(&mut self, writes: impl IntoIterator<Item = StringWrite>) {
         for write in writes {
             self.written.all |= matches!(write, StringWrite::Flush);
-            self.gathered_bytes += write.value_bytes();
+            self.gathered_bytes += write.bytes();
             self.gathered.push(write);
         }
         if self.gathered_bytes > WRITE_BYTES_GATHERED_MAX {
@@ -320,14 +320,19 @@ impl Pipeline {
         let start = self.replies.ready().len();
         let mut sent = false;
         self.replies.encode(|encoder| encoder.array(keys.len()));
-        for keys in keys.chunks(VALUES_READ_TOGETHER_MAX) {
-            match read::multi_get(&self.front, &self.reader, keys).await {
-                Ok(rows) => rows.iter().for_each(|row| {
-                    self.replies.encode(|encoder| match row {
-                        Some(row) => encoder.bulk(&row.value),
-                        None => encoder.null(),
-                    });
-                }),
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let some = rest.get(..VALUES_READ_TOGETHER_MAX).unwrap_or(rest);
+            match read::multi_get(&self.front, &self.reader, some).await {
+                Ok(rows) => {
+                    for row in &rows {
+                        self.replies.encode(|encoder| match row {
+                            Some(row) => encoder.bulk(&row.value),
+                            None => encoder.null(),
+                        });
+                    }
+                    rest = rest.get(rows.len()..).unwrap_or_default();
+                }
                 Err(error) if sent => return Err(io::Error::other(error)),
                 Err(error) => {
                     self.replies.place().truncate(start);

@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_fails_takes_no_reply_from_the_writes_after_it() {
+        let mut replies = Replies::new(Metrics::default());
+        replies.expect_sum(3);
+        replies.expect(WriteReply::Plain);
+        let number = |number| Ok(StringReply::Integer(number));
+        replies.settle([number(1), Err(RequestError::CrossSlot), number(1), number(7)]);
+        let all = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n:7\r\n";
+        assert_eq!(replies.ready().bytes().as_ref(), all);
+    }
+
+    #[test]
     fn a_write_that_fails_is_an_error_in_its_place() {
         let mut replies = Replies::new(Metrics::default());
         replies.expect(WriteReply::OneOrZero);

@@ -23,7 +23,9 @@ pub fn read(shard: &dyn Reader, now: Timestamp, read: &KvRead) -> Result<KvReadR
         ReadOperation::Get { key, as_of: Some(as_of) } => {
             KvReadReply::Row(table.get_as_of(key, *as_of)?)
         }
-        ReadOperation::MultiGet { keys } => KvReadReply::Rows(table.multi_get(keys)?),
+        ReadOperation::MultiGet { keys } => {
+            KvReadReply::Rows(table.multi_get(keys, PAGE_BYTES_MAX)?)
+        }
         ReadOperation::History(History { key, from, to, limit }) => {
             KvReadReply::Versions(table.history(key, *from, *to, page_rows(*limit))?)
         }

@@ -95,13 +95,14 @@ pub(super) fn sketch_merge(
     sources: &[Bytes],
 ) -> Outcome {
     let row = rows.get(destination)?;
-    let existing = row.as_ref().map(|row| row.value.as_ref());
-    let mut values = Vec::new();
+    // One source in memory at a time: what is no sketch may be large.
+    let mut merger = sketch::Merger::new(row.as_ref().map(|row| row.value.as_ref()))?;
     for source in sources {
-        values.extend(rows.get(source)?.map(|row| row.value));
+        if let Some(source) = rows.get(source)? {
+            merger.include(&source.value)?;
+        }
     }
-    let values: Vec<&[u8]> = values.iter().map(Bytes::as_ref).collect();
-    let union = sketch::merge(existing, &values)?;
+    let union = merger.finish()?;
     rows.put(destination, &union, row.and_then(|row| row.expires_at))?;
     Ok(StringReply::Ok)
 }

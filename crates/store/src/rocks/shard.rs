@@ -148,6 +148,22 @@ impl RocksShard {
             .map_err(|error| self.error(&error, "read"))
     }
 
+    fn multi_get_with(
+        &self,
+        keys: &[Vec<u8>],
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.database
+            .batched_multi_get_cf_opt(&self.family, keys.iter(), false, options)
+            .into_iter()
+            .map(|found| {
+                found
+                    .map(|value| value.map(|value| Bytes::copy_from_slice(&value)))
+                    .map_err(|error| self.error(&error, "read"))
+            })
+            .collect()
+    }
+
     fn corrupt_here(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::CorruptLog { detail } => {
@@ -168,15 +184,7 @@ impl Reader for RocksShard {
     }
 
     fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        self.database
-            .batched_multi_get_cf(&self.family, keys.iter(), false)
-            .into_iter()
-            .map(|found| {
-                found
-                    .map(|value| value.map(|value| Bytes::copy_from_slice(&value)))
-                    .map_err(|error| self.error(&error, "read"))
-            })
-            .collect()
+        self.multi_get_with(keys, &self.full)
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {
@@ -283,7 +291,7 @@ impl Reader for RocksSnapshot<'_> {
     }
 
     fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        keys.iter().map(|key| self.get(key)).collect()
+        self.shard.multi_get_with(keys, &self.options())
     }
 
     fn cursor(&self, bounds: Bounds) -> Box<dyn Cursor + '_> {

@@ -18,4 +18,4 @@ mod traffic;
 pub(crate) use receive::{receive, refuse};
 pub(crate) use send::send;
 pub(crate) use traffic::Traffic;
-pub use traffic::TrafficLimits;
+pub use traffic::{SnapshotsSent, TrafficLimits};

@@ -34,6 +34,7 @@ pub(crate) async fn send(
     let opened = link.open(wire::SNAPSHOT, Lane::Bulk, link.timing().reply_timeout()).await;
     let Duplex { sender, mut receiver } =
         opened.map_err(|error| link.failed(&error, link.timing().reply_timeout()))?;
+    link.traffic().on_begun();
     let manifest = Manifest { vote, position: export.position().clone(), files };
     let verdict = tokio::select! {
         biased;

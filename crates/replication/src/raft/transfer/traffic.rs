@@ -1,6 +1,7 @@
 //! How much of a node's bandwidth and disk snapshots may take.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,6 +25,15 @@ impl Default for TrafficLimits {
     }
 }
 
+/// What a node has sent of snapshots since it was opened, those that broke off included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SnapshotsSent {
+    /// How many were begun.
+    pub count: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
 /// A node's snapshots on their way.
 #[derive(Debug)]
 pub(crate) struct Traffic {
@@ -32,6 +42,8 @@ pub(crate) struct Traffic {
     receiving: Arc<Semaphore>,
     /// When the bytes promised so far will have left.
     free_at: Mutex<Option<Instant>>,
+    begun: AtomicU64,
+    bytes_sent: AtomicU64,
 }
 
 impl Traffic {
@@ -41,6 +53,8 @@ impl Traffic {
             sending: Arc::new(Semaphore::new(limits.sending_max.max(1))),
             receiving: Arc::new(Semaphore::new(limits.receiving_max.max(1))),
             free_at: Mutex::new(None),
+            begun: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
         }
     }
 
@@ -54,9 +68,23 @@ impl Traffic {
         Arc::clone(&self.receiving).try_acquire_owned().ok()
     }
 
+    /// Notes that another snapshot is on its way.
+    pub(crate) fn on_begun(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was sent.
+    pub(crate) fn sent(&self) -> SnapshotsSent {
+        SnapshotsSent {
+            count: self.begun.load(Ordering::Relaxed),
+            bytes: self.bytes_sent.load(Ordering::Relaxed),
+        }
+    }
+
     /// Waits until this many bytes may leave.
     pub(crate) async fn pace(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
         let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_second;
         let start = {
             let mut free_at = self.free_at.lock();

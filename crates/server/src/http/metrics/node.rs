@@ -92,6 +92,18 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, metrics: NodeMetrics) ->
             None,
             metrics.writer_busy_micros,
         ),
+        (
+            "snapshots_sent",
+            "Snapshots of shards that were begun to be sent to other nodes",
+            None,
+            metrics.snapshots_sent,
+        ),
+        (
+            "snapshot_sent",
+            "Bytes of snapshots that were sent to other nodes",
+            Some(Unit::Bytes),
+            metrics.snapshot_bytes_sent,
+        ),
     ] {
         let counter = ConstCounter::new(value);
         counter.encode(encoder.encode_descriptor(

@@ -70,7 +70,7 @@ pub(crate) async fn get(
     in_time(node.get(&front.table, key)).await
 }
 
-/// Many rows; those of one shard as they were at one moment.
+/// The first of many rows, see [`Node::multi_get`].
 ///
 /// # Errors
 /// What the node reports, or [`RequestError::DeadlineExceeded`].

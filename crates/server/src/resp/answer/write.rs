@@ -32,7 +32,7 @@ pub(crate) fn encode(
     Ok(())
 }
 
-/// Encodes the sum of the replies to several writes.
+/// Encodes the sum of the replies to several writes, all of which are taken.
 ///
 /// # Errors
 /// The first error among them. The other writes were done all the same.
@@ -40,16 +40,21 @@ pub(crate) fn encode_sum(
     encoder: &mut Encoder,
     outcomes: impl Iterator<Item = Outcome>,
 ) -> Result<(), ReplyError> {
-    let mut sum: i64 = 0;
+    let mut sum: Result<i64, ReplyError> = Ok(0);
     for outcome in outcomes {
-        match outcome? {
-            StringReply::Integer(number) => sum = sum.saturating_add(number),
-            StringReply::Refused(refusal) => return Err(refusal.into()),
-            StringReply::Ok | StringReply::Nil | StringReply::Bulk(_) => {}
-        }
+        let summand = summand(outcome);
+        sum = sum.and_then(|sum| Ok(sum.saturating_add(summand?)));
     }
-    encoder.integer(sum);
+    encoder.integer(sum?);
     Ok(())
+}
+
+fn summand(outcome: Outcome) -> Result<i64, ReplyError> {
+    match outcome? {
+        StringReply::Integer(number) => Ok(number),
+        StringReply::Refused(refusal) => Err(refusal.into()),
+        StringReply::Ok | StringReply::Nil | StringReply::Bulk(_) => Ok(0),
+    }
 }
 
 /// Encodes an answer that depends on nothing.

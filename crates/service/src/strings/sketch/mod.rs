@@ -84,21 +84,54 @@ pub fn add<E: AsRef<[u8]>>(
 /// # Errors
 /// [`StringRefusal::NotASketch`] or [`StringRefusal::CorruptSketch`].
 pub fn merge(existing: Option<&[u8]>, sources: &[&[u8]]) -> Result<Vec<u8>, StringRefusal> {
-    let mut target = existing.map_or_else(|| Ok(Sketch::empty()), Sketch::parse)?;
-    let mut union = Union::new();
-    union.include(&target)?;
+    let mut merger = Merger::new(existing)?;
     for source in sources {
-        union.include(&Sketch::parse(source)?)?;
+        merger.include(source)?;
     }
-    if union.any_dense {
-        target.registers.become_dense()?;
+    merger.finish()
+}
+
+/// The union of sketches, taken in one after the other.
+pub struct Merger {
+    target: Sketch,
+    union: Union,
+}
+
+impl Merger {
+    /// Begins with a sketch, if there is one.
+    ///
+    /// # Errors
+    /// As those of [`merge`].
+    pub fn new(existing: Option<&[u8]>) -> Result<Self, StringRefusal> {
+        let target = existing.map_or_else(|| Ok(Sketch::empty()), Sketch::parse)?;
+        let mut union = Union::new();
+        union.include(&target)?;
+        Ok(Self { target, union })
     }
-    for (index, rank) in union.highest.iter().enumerate() {
-        if *rank > 0 {
-            target.registers.raise(index, *rank)?;
+
+    /// Takes a sketch in.
+    ///
+    /// # Errors
+    /// As those of [`merge`].
+    pub fn include(&mut self, source: &[u8]) -> Result<(), StringRefusal> {
+        self.union.include(&Sketch::parse(source)?)
+    }
+
+    /// The union.
+    ///
+    /// # Errors
+    /// As those of [`merge`].
+    pub fn finish(mut self) -> Result<Vec<u8>, StringRefusal> {
+        if self.union.any_dense {
+            self.target.registers.become_dense()?;
         }
+        for (index, rank) in self.union.highest.iter().enumerate() {
+            if *rank > 0 {
+                self.target.registers.raise(index, *rank)?;
+            }
+        }
+        Ok(self.target.to_stale_bytes())
     }
-    Ok(target.to_stale_bytes())
 }
 
 /// A sketch taken apart.
