@@ -119,6 +119,12 @@ impl ClusterView {
         found.cloned().ok_or_else(|| RequestError::UnknownTable { name: name.to_owned() })
     }
 
+    /// A table that had this name and is being dropped.
+    pub(crate) fn dropping(&self, name: &str) -> Option<Table> {
+        let state = self.state.load();
+        state.as_ref()?.dropping.iter().find(|table| table.name == name).cloned()
+    }
+
     /// All tables, by name.
     pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
         let state = self.state.load();

@@ -13,6 +13,8 @@ pub mod overview;
 pub mod status;
 
 mod check;
+mod leaders;
+mod named;
 mod read;
 mod scan;
 mod strings;
@@ -43,6 +45,7 @@ pub use directory::DirectoryError;
 pub use doctor::{Finding, Severity};
 pub use founding::FoundingError;
 pub use join::JoinError;
+pub use named::Named;
 pub use node::Node;
 pub use open::OpenError;
 pub use overview::{ClusterOverview, NodeOverview, ReplicaOverview, ShardOverview};

@@ -1,6 +1,7 @@
 //! What the router asks of this node: the shards that are here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use breccia_replication::raft::{Leadership, ReadMode};
 use breccia_replication::{ApplyError, ProposeError, ReadError, ShardConsensus};
@@ -20,6 +21,10 @@ use crate::check::frees_space;
 use crate::health::NodeHealth;
 use crate::node::Shard;
 use crate::replicas::ShardMap;
+
+/// How recently a replica must have heard its leader for clients to be sent to that: four
+/// heartbeats.
+const LEADER_HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The shards on this node, as the router asks them.
 #[derive(Clone)]
@@ -45,6 +50,12 @@ impl LocalShards for Local {
             }
             _ => LocalRole::Absent,
         }
+    }
+
+    fn hears_leader(&self, shard: ShardId) -> bool {
+        let shards = self.shards.load();
+        let heard = shards.get(&shard).and_then(|found| found.group.since_contact());
+        heard.is_some_and(|since| since < LEADER_HEARD_WITHIN)
     }
 
     fn write(
@@ -139,12 +150,18 @@ impl Local {
         wanted: Consistency,
     ) -> Result<KvReadReply, LocalError> {
         let found = self.readable(shard, wanted).await?;
+        let reply = self.read_from(&found, read).await?;
+        found.data.check_table(read.table.id)?;
+        Ok(reply)
+    }
+
+    async fn read_from(&self, found: &Shard, read: &KvRead) -> Result<KvReadReply, LocalError> {
         if let ReadOperation::Get { key, as_of: None } = &read.operation
-            && let Some(row) = self.get_cached(&found, read.table, key)?
+            && let Some(row) = self.get_cached(found, read.table, key)?
         {
             return Ok(KvReadReply::Row(row));
         }
-        let (read, now) = (read.clone(), self.clock.now());
+        let (found, read, now) = (found.clone(), read.clone(), self.clock.now());
         let reading = tokio::task::spawn_blocking(move || found.read(&read, now)).await;
         Ok(reading.map_err(malformed)??)
     }

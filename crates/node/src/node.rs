@@ -66,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) commands_applied: Arc<AtomicU64>,
     pub(crate) maintenance: Maintenance,
+    /// When it was last asked who leads what; held by the one who asks.
+    pub(crate) finding: tokio::sync::Mutex<Option<tokio::time::Instant>>,
+    /// Held by the one request that finishes drops for a table that takes an old name.
+    pub(crate) fencing: tokio::sync::Mutex<()>,
     pub(crate) tasks: Tasks,
     /// Goes with the node.
     pub(crate) _temporary: Option<tempfile::TempDir>,
@@ -141,8 +145,9 @@ impl Node {
         }
     }
 
-    /// Hands the leadership of its shards to the replica of each that is furthest.
-    async fn hand_over(&self) {
+    /// Hands the leadership of its shards to the replica of each that is furthest, where
+    /// there is another that answers. The node may come to lead them again.
+    pub async fn hand_over(&self) {
         let shards = self.0.shards.load_full();
         let handing = shards.values().map(async |shard| {
             let status = shard.group.group_status();

@@ -413,6 +413,8 @@ impl Opening {
             engine,
             commands_applied,
             maintenance,
+            finding: tokio::sync::Mutex::default(),
+            fencing: tokio::sync::Mutex::default(),
             tasks,
             _temporary: self.databases.temporary,
         });
@@ -611,6 +613,9 @@ mod tests {
     use breccia_types::TableOptions;
     use bytes::Bytes;
 
+    use breccia_types::RequestError;
+    use breccia_types::read::{KvRead, KvReadReply, ReadOperation};
+
     use super::*;
 
     #[tokio::test]
@@ -629,7 +634,12 @@ mod tests {
         drop(node);
 
         let node = Node::open(config()).await.expect("opens again");
-        assert_eq!(node.count(&table).await, Ok(0));
+        let view = KvRead { table: table.view(), operation: ReadOperation::Count };
+        for shard in node.shards() {
+            assert_eq!(shard.read(&view, node.clock().now()), Ok(KvReadReply::Count(0)));
+        }
+        let dropped = RequestError::TableDropped { id: table.id };
+        assert_eq!(node.count(&table).await, Err(dropped));
         assert_eq!(node.0.cluster.state().expect("a state").dropping, []);
     }
 }

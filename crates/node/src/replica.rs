@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use breccia_replication::ApplyError;
 use breccia_replication::raft::{MachineSource, ReplicaMachine};
-use breccia_service::{Services, ShardMachine};
+use breccia_service::{DroppedTables, Services, ShardMachine};
 use breccia_store::{Durability, Engine, ShardBatch, ShardEngine, StoreError, key};
-use breccia_types::{Entry, Outcome, ReplicaId, ShardId};
+use breccia_types::{Entry, Outcome, ReplicaId, RequestError, ShardId, TableId};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
@@ -27,12 +27,23 @@ pub(crate) struct ShardData {
     pub(crate) id: ShardId,
     pub(crate) health: ShardHealth,
     engine: ArcSwap<Arc<dyn ShardEngine>>,
+    /// The tables that the shard was told are dropped. One is here before its rows are gone.
+    dropped: ArcSwap<DroppedTables>,
 }
 
 impl ShardData {
     /// The present generation of the data.
     pub(crate) fn engine(&self) -> Arc<dyn ShardEngine> {
         Arc::clone(&self.engine.load())
+    }
+
+    /// Refuses what was read of a table that is dropped: that its rows are gone says nothing
+    /// of the table which has its name now. To be asked after the rows were read.
+    pub(crate) fn check_table(&self, table: TableId) -> Result<(), RequestError> {
+        match self.dropped.load().contains(table) {
+            true => Err(RequestError::TableDropped { id: table }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -53,7 +64,8 @@ impl Machines {
             return Ok(Arc::clone(data));
         }
         let engine = ArcSwap::from_pointee(self.engine.open_shard(shard)?);
-        let data = ShardData { id: shard, health: ShardHealth::default(), engine };
+        let (health, dropped) = (ShardHealth::default(), ArcSwap::default());
+        let data = ShardData { id: shard, health, engine, dropped };
         Ok(Arc::clone(self.shards.write().entry(shard).or_insert_with(|| Arc::new(data))))
     }
 }
@@ -74,6 +86,7 @@ impl MachineSource for Machines {
         let data = self.data(shard).map_err(|error| storage_failed(&error))?;
         let opened = ShardMachine::open(data.engine(), self.services.clone());
         let machine = opened.map_err(|error| on_read_error(&data, &error))?;
+        data.dropped.store(Arc::new(machine.dropped().clone()));
         let replica = Replica {
             data,
             engine: Arc::clone(&self.engine),
@@ -137,6 +150,10 @@ impl ReplicaMachine for Replica {
         let mut prepared = prepared.map_err(|error| on_read_error(&self.data, &error))?;
         let mut batch = std::mem::take(&mut prepared.batch);
         put_position(&mut batch, &position);
+        // Before the rows are gone, so that no read takes them for rows that never were.
+        if let Some(dropped) = prepared.dropped() {
+            self.data.dropped.store(Arc::new(dropped.clone()));
+        }
         let written = self.engine.write(&[(self.data.id, batch)], Durability::Volatile);
         written.map_err(|error| self.on_write_error(&error))?;
         let outcomes = self.machine.commit(prepared);
@@ -178,6 +195,7 @@ impl ReplicaMachine for Replica {
         }
         let machine = ShardMachine::open(Arc::clone(&imported), self.services.clone());
         self.machine = machine.map_err(|error| on_read_error(&self.data, &error))?;
+        self.data.dropped.store(Arc::new(self.machine.dropped().clone()));
         self.data.engine.store(Arc::new(imported));
         self.publish();
         Ok(())

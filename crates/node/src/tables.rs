@@ -7,9 +7,10 @@ use breccia_replication::raft::Leadership;
 use breccia_router::Consistency;
 use breccia_service::meta::{MetaRefusal, MetaReply, MetaWrite};
 use breccia_types::kv::KvWrite;
-use breccia_types::limits::TABLES_MAX;
+use breccia_types::limits::{REQUEST_DEADLINE_DEFAULT, TABLES_MAX};
 use breccia_types::table::check_name;
 use breccia_types::{Column, RequestError, ShardId, Table, TableOptions};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::meta::unexpected;
@@ -26,12 +27,34 @@ impl Node {
     /// [`RequestError::UnknownTable`], or what asking reports.
     pub async fn table(&self, name: &str) -> Result<Arc<Table>, RequestError> {
         match self.0.cluster.table(name) {
-            Err(RequestError::UnknownTable { .. }) if !self.stands_alone() => {
-                self.0.meta.refresh().await?;
-                self.0.cluster.table(name)
+            Err(RequestError::UnknownTable { .. }) => self.table_now(name).await,
+            Err(error) => Err(error),
+            Ok(table) => {
+                self.fence_predecessors(name).await?;
+                Ok(table)
             }
-            found => found,
         }
+    }
+
+    /// The table of this name, as the cluster agrees on it now. [`Node::table`] may name one
+    /// that was dropped a moment ago through another node; requests on that are answered with
+    /// [`RequestError::TableDropped`].
+    ///
+    /// # Errors
+    /// As [`Node::table`].
+    pub async fn table_now(&self, name: &str) -> Result<Arc<Table>, RequestError> {
+        self.refresh().await?;
+        let table = self.0.cluster.table(name)?;
+        self.fence_predecessors(name).await?;
+        Ok(table)
+    }
+
+    /// Waits until this node knows all that the cluster has agreed on.
+    async fn refresh(&self) -> Result<(), RequestError> {
+        if self.stands_alone() {
+            return Ok(());
+        }
+        self.0.meta.refresh().await
     }
 
     /// Whether there is no other node.
@@ -48,17 +71,17 @@ impl Node {
     /// # Errors
     /// What asking the cluster reports.
     pub async fn tables(&self) -> Result<Vec<Arc<Table>>, RequestError> {
-        if !self.stands_alone() {
-            self.0.meta.refresh().await?;
-        }
+        self.refresh().await?;
         Ok(self.0.cluster.tables())
     }
 
-    /// Creates a table.
+    /// Creates a table. One of the same name whose drop was begun is no hindrance: what is
+    /// left of that drop is done first.
     ///
     /// # Errors
     /// [`RequestError::TableExists`], [`RequestError::InvalidTable`],
-    /// [`RequestError::TooManyTables`], or what writing reports.
+    /// [`RequestError::TooManyTables`], [`RequestError::ShardUnavailable`] for a shard that
+    /// cannot be told of such a drop, or what writing reports.
     pub async fn create_table(
         &self,
         name: &str,
@@ -67,8 +90,13 @@ impl Node {
         check_name(name)?;
         options.check()?;
         self.check_open()?;
+        self.refresh().await?;
+        self.fence_predecessors(name).await?;
         let write = MetaWrite::CreateTable { name: name.to_owned(), options };
-        self.change_table(name, &write).await
+        let table = self.change_table(name, &write).await?;
+        // A drop may have come between.
+        self.fence_predecessors(name).await?;
+        Ok(table)
     }
 
     /// Notes the columns of a table's JSON values, and how its keys were made.
@@ -114,6 +142,36 @@ impl Node {
                 Err(error) => tracing::warn!(table = %table.name, %error, "rows are still there"),
             }
         }
+    }
+
+    /// Sees to it that no shard takes a row for a table of this name that is dropped, or shows
+    /// one.
+    ///
+    /// A node that is behind still takes the name for the dropped table. So nothing is done
+    /// with a table before every shard refuses requests on those that had its name before:
+    /// what such a node then acknowledged would be lost, and what it showed be wrong.
+    async fn fence_predecessors(&self, name: &str) -> Result<(), RequestError> {
+        let deadline = Instant::now() + REQUEST_DEADLINE_DEFAULT;
+        while let Some(old) = self.0.cluster.dropping(name) {
+            // One request does it, the others wait for it.
+            let Ok(_fencing) = timeout_at(deadline, self.0.fencing.lock()).await else {
+                return Err(RequestError::DeadlineExceeded);
+            };
+            if self.0.cluster.dropping(name).is_none_or(|left| left.id != old.id) {
+                continue;
+            }
+            self.remove_rows(&old).await.map_err(|error| match error {
+                RequestError::ShardUnavailable { shard, reason } => {
+                    let reason = format!(
+                        "it must be told that the table which was called {name:?} before is \
+                         dropped; try again when it is back: {reason}"
+                    );
+                    RequestError::ShardUnavailable { shard, reason }
+                }
+                error => error,
+            })?;
+        }
+        Ok(())
     }
 
     /// The tables that are being dropped.
@@ -182,5 +240,57 @@ impl Node {
             }),
             other @ MetaReply::Done => Err(unexpected(&other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::NodeConfig;
+
+    /// A review found that a table could be made while the old one of its name still took
+    /// writes, from nodes which did not know yet, and lost them later.
+    #[tokio::test]
+    async fn a_table_that_is_made_after_an_unfinished_drop_leaves_none_that_takes_writes() {
+        let node = Node::open(NodeConfig::in_memory()).await.expect("opens");
+        let key = || Bytes::from_static(b"k");
+        let mut old = node.create_table("t", TableOptions::default()).await.expect("creates");
+        for _ in 0..3 {
+            node.write(&old, old.put(key(), key()), None).await.expect("writes");
+            let begin = MetaWrite::BeginDrop { name: "t".to_owned() };
+            node.0.meta.change(&begin).await.expect("begins");
+            // Whoever began the drop died here.
+            let new = node.create_table("t", TableOptions::default()).await.expect("creates");
+            assert_ne!(new.id, old.id);
+            let late = node.write(&old, old.put(key(), key()), None).await;
+            let dropped = RequestError::TableDropped { id: old.id };
+            assert_eq!(late, Err(dropped.clone()));
+            assert_eq!(node.get(&old, b"k").await, Err(dropped));
+            assert_eq!(node.get(&new, b"k").await, Ok(None));
+            old = new;
+        }
+    }
+
+    /// As above, when the drop begins after whoever makes the table has looked for one.
+    #[tokio::test]
+    async fn a_table_is_used_only_once_the_one_that_had_its_name_is_refused_everywhere() {
+        let node = Node::open(NodeConfig::in_memory()).await.expect("opens");
+        let key = || Bytes::from_static(b"k");
+        let old = node.create_table("t", TableOptions::default()).await.expect("creates");
+        node.write(&old, old.put(key(), key()), None).await.expect("writes");
+        for write in [
+            MetaWrite::BeginDrop { name: "t".to_owned() },
+            MetaWrite::CreateTable { name: "t".to_owned(), options: TableOptions::default() },
+        ] {
+            node.0.meta.change(&write).await.expect("changes");
+        }
+        assert_eq!(node.count(&old).await, Ok(1), "nobody has told the shards yet");
+        let lookups = futures::future::join_all((0..50).map(|_| node.table("t"))).await;
+        assert!(lookups.iter().all(Result::is_ok), "{lookups:?}");
+        let dropped = RequestError::TableDropped { id: old.id };
+        assert_eq!(node.count(&old).await, Err(dropped));
+        assert_eq!(node.dropping(), []);
     }
 }

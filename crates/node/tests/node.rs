@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use breccia_node::{FsyncPolicy, Node, NodeConfig, OpenError};
+use breccia_node::{Consistency, FsyncPolicy, Node, NodeConfig, OpenError};
 use breccia_store::StoreError;
 use breccia_types::kv::{Cursor, Direction, History, KvReply, KvWrite, Scan};
 use breccia_types::limits::{KEY_BYTES_MAX, PAGE_BYTES_MAX};
@@ -227,10 +227,20 @@ async fn a_dropped_table_is_gone_and_its_successor_starts_empty() {
     assert_ne!(new.id, old.id);
     assert_eq!(node.get(&new, b"k").await, Ok(None));
     let late = node.write(&old, old.put(key("k"), key("v")), None).await;
-    assert_eq!(late, Err(RequestError::TableDropped { id: old.id }));
-    assert_eq!(node.count(&old).await, Ok(0));
+    let dropped = RequestError::TableDropped { id: old.id };
+    assert_eq!(late, Err(dropped.clone()));
+    assert_eq!(node.get(&old, b"k").await, Err(dropped.clone()));
+    assert_eq!(node.multi_get(&old, &[key("k"), key("l")]).await, Err(dropped.clone()));
+    assert_eq!(node.scan(&old, Scan::default()).await, Err(dropped.clone()));
+    assert_eq!(node.count(&old).await, Err(dropped.clone()));
+    let stale = node.reading(Consistency::Stale { max: Duration::from_secs(10) });
+    assert_eq!(stale.get(&old, b"k").await, Err(dropped.clone()));
     let protected = node.drop_table("redis").await;
     assert!(matches!(protected, Err(RequestError::TableProtected { .. })));
+    node.shutdown().await;
+    drop((node, stale));
+    let node = Node::open(config(data.path())).await.expect("opens again");
+    assert_eq!(node.get(&old, b"k").await, Err(dropped));
 }
 
 #[tokio::test]
@@ -326,6 +336,30 @@ async fn a_damaged_file_puts_its_shard_out_of_service_and_no_other() {
     }));
     let kept = kept.await.into_iter().flatten().filter(|row| row.value == "w").count();
     assert_eq!(kept, served);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_cannot_be_told_of_a_drop_is_named_to_who_makes_the_table_again() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::open(config(data.path())).await.expect("opens");
+    let names: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
+    let _ = node.write_strings(names.iter().map(|name| set(name, "v")).collect()).await;
+    node.create_table("t", TableOptions::default()).await.expect("creates");
+    node.shutdown().await;
+    drop(node);
+    damage_file_of(data.path(), "s2.g1");
+
+    let node = Node::open(config(data.path())).await.expect("opens in spite of it");
+    assert!(node.count(node.redis_table()).await.is_err(), "the damage is found");
+    let unfinished = node.drop_table("t").await;
+    assert!(matches!(unfinished, Err(RequestError::ShardUnavailable { .. })), "{unfinished:?}");
+    assert!(matches!(node.table("t").await, Err(RequestError::UnknownTable { .. })));
+    let refused = node.create_table("t", TableOptions::default()).await.expect_err("not yet");
+    let text = refused.to_string();
+    assert!(matches!(refused, RequestError::ShardUnavailable { .. }), "{text}");
+    assert!(text.contains("called \"t\" before is dropped; try again when"), "{text}");
+    node.create_table("u", TableOptions::default()).await.expect("others are made");
     node.shutdown().await;
 }
 
@@ -440,7 +474,8 @@ async fn a_drop_goes_on_when_its_client_goes_away() {
     let given_up = tokio::time::timeout(Duration::ZERO, node.drop_table("t")).await;
     assert!(given_up.is_err(), "the client waited");
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while node.count(&table).await != Ok(0) {
+    let dropped = Err(RequestError::TableDropped { id: table.id });
+    while node.count(&table).await != dropped {
         assert!(std::time::Instant::now() < deadline, "the rows stay");
         tokio::task::yield_now().await;
     }

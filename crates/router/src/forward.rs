@@ -51,7 +51,7 @@ impl Inner {
         if let End::Answered { by, .. } = end
             && !is_stale(asked)
         {
-            self.leaders.learn(asked.shard, Hint { leader: by, epoch: request.epoch });
+            self.leaders.show(asked.shard, Hint { leader: by, epoch: request.epoch });
         }
         end
     }

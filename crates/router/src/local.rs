@@ -12,6 +12,10 @@ pub trait LocalShards: Send + Sync + 'static {
     /// What this node is to a shard. Called for every request: must be cheap and not wait.
     fn role(&self, shard: ShardId) -> LocalRole;
 
+    /// Whether the leader that [`LocalShards::role`] names for a replica on this node was heard
+    /// by it of late. If not, no client is sent there. Cheap, too.
+    fn hears_leader(&self, shard: ShardId) -> bool;
+
     /// Puts commands into the shard's log, in this order and next to each other. They are
     /// queued when this returns, so that calls take effect in their order; awaiting only
     /// waits for the outcomes, one per command. Dropping the future does not withdraw them.

@@ -151,6 +151,25 @@ impl View<'_> {
         own.into_iter().chain(told)
     }
 
+    /// The node that a client may be sent to because it leads the shard; `None` if that is
+    /// not certain enough, so that this node had better forward what it is asked. `shown` has
+    /// shown of late that it leads; `hears_leader` says whether this node's replica hears the
+    /// leader that it names.
+    ///
+    /// A client that is sent somewhere comes back with nothing but an error if nobody is
+    /// there, and asks this node again. So what third nodes said does not count here, and two
+    /// nodes which have old news of each other do not send a client to and fro.
+    pub fn certain_leader(&self, shown: Option<NodeId>, hears_leader: bool) -> Option<NodeId> {
+        let told = match self.role {
+            LocalRole::Leader => return Some(self.node),
+            LocalRole::Follower { leader } => leader.filter(|_| hears_leader),
+            LocalRole::Absent => None,
+        };
+        // This node would have known that it leads.
+        let mut leaders = told.into_iter().chain(shown).filter(|leader| *leader != self.node);
+        leaders.find(|leader| !self.suspects.contains(leader))
+    }
+
     fn search(&self) -> Route {
         let mut others = self.believed_leaders().filter(|leader| *leader != self.node);
         if let Some(to) = others.find(|leader| self.is_fresh(*leader)) {

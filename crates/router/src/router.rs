@@ -179,6 +179,28 @@ impl Router {
         self.0.view(shard, &[], |view| view.believed_leaders().next())
     }
 
+    /// The node that leads a shard, if that is certain enough to send clients there: this one,
+    /// one that its replica hears, or one that has shown within the last second that it
+    /// leads; and none that could not be reached just now. If there is none, what is asked of
+    /// this node is forwarded, and whoever answers has shown it.
+    #[must_use]
+    pub fn certain_leader(&self, shard: ShardId) -> Option<NodeId> {
+        let shown = self.0.leaders.shown(shard);
+        let hears_leader = self.0.local.hears_leader(shard);
+        self.0.view(shard, &[], |view| view.certain_leader(shown, hears_leader))
+    }
+
+    /// Takes it from a node itself that it leads a shard.
+    pub fn on_leader(&self, shard: ShardId, leader: NodeId) {
+        let epoch = self.0.placements.borrow().epoch(shard);
+        self.0.leaders.show(shard, Hint { leader, epoch });
+    }
+
+    /// Takes it that a node cannot be reached for now.
+    pub fn on_unreachable(&self, node: NodeId) {
+        self.0.suspects.add(node);
+    }
+
     /// What has been counted.
     #[must_use]
     pub fn metrics(&self) -> RouterMetrics {

@@ -40,6 +40,15 @@ pub struct Prepared {
     dropped: Option<DroppedTables>,
 }
 
+impl Prepared {
+    /// The tables whose rows the shard no longer takes once this is written, if there are
+    /// more than before.
+    #[must_use]
+    pub const fn dropped(&self) -> Option<&DroppedTables> {
+        self.dropped.as_ref()
+    }
+}
+
 impl ShardMachine {
     /// The machine of a shard, at the position that the shard holds.
     ///
@@ -60,6 +69,12 @@ impl ShardMachine {
     #[must_use]
     pub const fn applied(&self) -> Applied {
         self.applied
+    }
+
+    /// The tables whose rows this shard no longer takes.
+    #[must_use]
+    pub const fn dropped(&self) -> &DroppedTables {
+        &self.dropped
     }
 
     /// Decides what entries write and reply, one after the other. The effects do not depend

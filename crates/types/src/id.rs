@@ -216,6 +216,17 @@ impl RequestId {
         &self.0
     }
 
+    /// The id of the same request made to another table: a shard remembers that the request
+    /// was refused because its table is dropped, which says nothing of the table that has
+    /// the name now. Made twice for the same table it is the same id.
+    #[must_use]
+    pub const fn for_table(self, table: TableId) -> Self {
+        // Odd, so that no two tables have the same; large, so that ids which count up do not meet.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let table = SPREAD.wrapping_mul(table.get() as u128 + 1);
+        Self((u128::from_be_bytes(self.0) ^ table).to_be_bytes())
+    }
+
     /// Reads 32 hexadecimal digits, with or without the dashes of a UUID.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -251,6 +262,18 @@ mod tests {
         assert_eq!(RequestId::parse("30313233-3435-3637-3839-616263646566"), Some(id));
         assert_eq!(RequestId::parse("30"), None);
         assert_eq!(RequestId::parse(&format!("{id}00")), None);
+    }
+
+    #[test]
+    fn a_request_id_is_another_one_for_each_table_and_always_the_same() {
+        let ids: std::collections::HashSet<_> = (0..100_u8)
+            .flat_map(|id| (0..100).map(move |table| (id, TableId::new(table))))
+            .map(|(id, table)| RequestId::new([id; 16]).for_table(table))
+            .collect();
+        assert_eq!(ids.len(), 10_000);
+        let id = RequestId::new([7; 16]);
+        assert_ne!(id.for_table(TableId::new(0)), id);
+        assert_eq!(id.for_table(TableId::new(3)), id.for_table(TableId::new(3)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod counting;
 mod flood;
 mod repair;
 mod support;
+mod tables;
 mod traps;
 
 use std::time::Duration;

@@ -189,3 +189,32 @@ fn a_stale_read_goes_to_any_replica_voters_first() {
         ],
     );
 }
+
+#[test]
+fn a_client_is_sent_only_where_a_leader_was_heard_and_can_be_reached() {
+    let follower = |leader: u64| LocalRole::Follower { leader: Some(n(leader)) };
+    let suspects = [n(4)];
+    let rows = [
+        // This node leads.
+        (Some(ME), LocalRole::Leader, Some(2), true),
+        // Its replica hears the leader, hears it no more, or knows of none.
+        (Some(2), follower(2), None, true),
+        (None, follower(2), None, false),
+        (Some(3), follower(2), Some(3), false),
+        (None, led_by(None), None, true),
+        // It has no replica, and the leader has shown itself or not.
+        (Some(3), LocalRole::Absent, Some(3), false),
+        (None, LocalRole::Absent, None, true),
+        // Who cannot be reached is no help, nor is this node.
+        (None, follower(4), None, true),
+        (Some(3), follower(4), Some(3), true),
+        (None, LocalRole::Absent, Some(4), true),
+        (None, LocalRole::Absent, Some(ME), true),
+    ];
+    for (at, (expected, role, shown, hears_leader)) in rows.into_iter().enumerate() {
+        // What others said does not count.
+        let view = View { role, suspects: &suspects, hint: hint(5, 20), ..view(&[]) };
+        let certain = view.certain_leader(shown.map(n), hears_leader);
+        assert_eq!(certain, expected.map(n), "row {at}");
+    }
+}

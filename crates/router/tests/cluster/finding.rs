@@ -175,3 +175,22 @@ async fn what_a_full_connection_did_not_take_is_tried_again_until_it_does() {
     assert_eq!(world.write(2, command("b")).await, Err(busy));
     assert_eq!(world.applied(), ["a"]);
 }
+
+/// A review found that a node without a replica believed what it had once been told for as long
+/// as nothing was forwarded.
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_has_shown_is_certain_for_a_second_and_what_others_say_never() {
+    let world = World::led_by(3);
+    assert_eq!(world.router(4).certain_leader(SHARD), None);
+    world.acquaint().await;
+    assert_eq!(world.router(4).certain_leader(SHARD), Some(n(3)), "it answered");
+    sleep(SECOND).await;
+    assert_eq!(world.router(4).certain_leader(SHARD), None);
+    assert_eq!(world.router(4).leader(SHARD), Some(n(3)), "a request still goes there first");
+    assert_eq!(world.write(4, command("b")).await, replies(&["reply 2"]));
+    assert_eq!(world.router(4).certain_leader(SHARD), Some(n(3)));
+    world.cut(4, 3);
+    world.elect(2);
+    assert_eq!(world.write(4, command("c")).await, replies(&["reply 3"]));
+    assert_eq!(world.router(4).certain_leader(SHARD), Some(n(2)));
+}

@@ -14,6 +14,7 @@ pub(crate) struct Scanner {
     node: Node,
     table: Arc<Table>,
     next: Option<Scan>,
+    has_begun: bool,
     bounds: ScanBounds,
 }
 
@@ -31,7 +32,7 @@ pub(crate) struct ScanBounds {
 impl Scanner {
     /// A scan of pages of `scan.limit` rows.
     pub(crate) const fn new(node: Node, table: Arc<Table>, scan: Scan, bounds: ScanBounds) -> Self {
-        Self { node, table, next: Some(scan), bounds }
+        Self { node, table, next: Some(scan), has_begun: false, bounds }
     }
 
     /// The table that is read.
@@ -49,7 +50,8 @@ impl Scanner {
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             scan.limit = if scan.limit == 0 { left } else { scan.limit.min(left) };
         }
-        let page = self.bounds.deadline.limit(self.node.scan(&self.table, scan.clone())).await??;
+        let page = self.bounds.deadline.limit(self.page(scan.clone())).await??;
+        self.has_begun = true;
         if let Some(left) = &mut self.bounds.rows_max {
             let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
             *left = left.saturating_sub(rows);
@@ -60,5 +62,17 @@ impl Scanner {
             self.next = Some(Scan { cursor: Some(cursor.clone()), ..scan });
         }
         Ok((!page.rows.is_empty()).then_some(page))
+    }
+
+    /// A page. Before the first there is time to learn that the table was dropped and another
+    /// has its name; after that no page must be of another table than those before.
+    async fn page(&mut self, scan: Scan) -> Result<Page, RequestError> {
+        match self.node.scan(&self.table, scan.clone()).await {
+            Err(RequestError::TableDropped { .. }) if !self.has_begun => {
+                self.table = self.node.table_now(&self.table.name).await?;
+                self.node.scan(&self.table, scan).await
+            }
+            page => page,
+        }
     }
 }

@@ -57,9 +57,9 @@ impl Front {
 }
 
 impl Front {
-    /// Where clients reach the node that leads a slot, if that is another one and known.
-    /// With `or_replica`, a replica on this node will do.
-    pub(crate) fn elsewhere(&self, slot: Slot, or_replica: bool) -> Option<String> {
+    /// Where clients reach the node that leads a slot, if that is another one and certain; if
+    /// not, this node had better forward. With `or_replica`, a replica on this node will do.
+    pub(crate) async fn elsewhere(&self, slot: Slot, or_replica: bool) -> Option<String> {
         let placement = self.node.placement();
         let shard = placement.shard_of(slot);
         if self.node.leads(shard)
@@ -67,7 +67,12 @@ impl Front {
         {
             return None;
         }
-        let leader = self.node.leader(shard).filter(|leader| *leader != self.node.id())?;
+        let mut leader = self.node.certain_leader(shard);
+        if leader.is_none() {
+            self.node.find_leaders().await;
+            leader = self.node.certain_leader(shard);
+        }
+        let leader = leader.filter(|leader| *leader != self.node.id())?;
         let address = self.node.member(leader)?.resp;
         (!address.is_empty()).then_some(address)
     }

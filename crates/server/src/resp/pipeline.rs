@@ -145,7 +145,10 @@ impl Pipeline {
             None => Err(ReplyError::unknown_command(arguments)),
         };
         let muted = self.is_muted();
-        let decoded = decoded.and_then(|command| self.redirect(command));
+        let decoded = match decoded {
+            Ok(command) => self.redirect(command).await,
+            refused => refused,
+        };
         match decoded {
             Ok(Command::Write(write, _)) if muted => {
                 self.gather([write]).await;
@@ -185,7 +188,7 @@ impl Pipeline {
     }
 
     /// Tells a client that follows slots where the slot of a command is led, if elsewhere.
-    fn redirect(&self, command: Command) -> Decoded {
+    async fn redirect(&mut self, command: Command) -> Decoded {
         if !self.client.follows_slots() {
             return Ok(command);
         }
@@ -197,7 +200,8 @@ impl Pipeline {
         let Some(key) = key else { return Ok(command) };
         let slot = slots::of(key);
         let is_read = matches!(command, Command::Read(_));
-        match self.front.elsewhere(slot, is_read && self.read_from == ReadFrom::Replicas) {
+        let or_replica = is_read && self.read_from == ReadFrom::Replicas;
+        match self.front.elsewhere(slot, or_replica).await {
             Some(address) => Err(ReplyError::Moved { slot: slot.get(), address }),
             None => Ok(command),
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod cluster;
 mod connections;
 mod grpc;
 mod import;

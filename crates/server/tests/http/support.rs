@@ -40,6 +40,11 @@ impl Running {
 
     pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
         let node = Node::open(NodeConfig::in_memory()).await.expect("a node");
+        Self::serve(node, change).await
+    }
+
+    /// Serves a node that is there already.
+    pub(crate) async fn serve(node: Node, change: impl FnOnce(Config) -> Config) -> Self {
         let config = change(Config::new(SocketAddr::from(([127, 0, 0, 1], 0))));
         let server = Server::bind(node.clone(), config).await.expect("a free port");
         let address = server.local_addr();
@@ -57,6 +62,10 @@ impl Running {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"").await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], b"").await
     }
 
     pub(crate) async fn put(&self, path: &str, body: &[u8]) -> Answer {

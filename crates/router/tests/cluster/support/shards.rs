@@ -73,6 +73,10 @@ impl LocalShards for FakeShards {
         *self.role.lock()
     }
 
+    fn hears_leader(&self, _: ShardId) -> bool {
+        true
+    }
+
     fn write(
         &self,
         _: ShardId,

@@ -72,7 +72,7 @@ async fn run(
     let Some(first) = next(&mut messages).await? else {
         return Ok(v1::ImportSummary::default());
     };
-    let table = node.table(&first.table).await.map_err(refuse)?;
+    let table = node.table_now(&first.table).await.map_err(refuse)?;
     let mut intake = Intake {
         importer: Importer::new(node, Arc::clone(&table), body),
         table,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use breccia_api::v1;
 use breccia_api::v1::key_value_server::KeyValue;
+use breccia_node::Named;
 use breccia_types::kv::KvWrite;
 use breccia_types::limits::MULTI_GET_KEYS_MAX;
 use breccia_types::{RequestError, Timestamp};
@@ -35,7 +36,9 @@ impl KeyValue for KeyValueService {
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
         let reading = self.reading(&request)?;
-        answer(reading.on_get(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &reading.app.node;
+        answer(node.on_table(&request.table, |on| reading.on_get(request.clone(), on)).await)
     }
 
     async fn multi_get(
@@ -43,42 +46,56 @@ impl KeyValue for KeyValueService {
         request: Request<v1::MultiGetRequest>,
     ) -> Result<Response<v1::MultiGetResponse>, Status> {
         let reading = self.reading(&request)?;
-        answer(reading.on_multi_get(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &reading.app.node;
+        answer(node.on_table(&request.table, |on| reading.on_multi_get(&request, on)).await)
     }
 
     async fn put(
         &self,
         request: Request<v1::PutRequest>,
     ) -> Result<Response<v1::PutResponse>, Status> {
-        answer(self.on_put(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(node.on_table(&request.table, |on| self.on_put(request.clone(), on)).await)
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        answer(self.on_delete(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(node.on_table(&request.table, |on| self.on_delete(request.clone(), on)).await)
     }
 
     async fn compare_and_set(
         &self,
         request: Request<v1::CompareAndSetRequest>,
     ) -> Result<Response<v1::CompareAndSetResponse>, Status> {
-        answer(self.on_compare_and_set(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(
+            node.on_table(&request.table, |on| self.on_compare_and_set(request.clone(), on)).await,
+        )
     }
 
     async fn merge(
         &self,
         request: Request<v1::MergeRequest>,
     ) -> Result<Response<v1::MergeResponse>, Status> {
-        answer(self.on_merge(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(node.on_table(&request.table, |on| self.on_merge(request.clone(), on)).await)
     }
 
     async fn batch(
         &self,
         request: Request<v1::BatchRequest>,
     ) -> Result<Response<v1::BatchResponse>, Status> {
-        answer(self.on_batch(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(node.on_table(&request.table, |on| self.on_batch(&request, on)).await)
     }
 
     async fn scan(
@@ -100,14 +117,18 @@ impl KeyValue for KeyValueService {
         request: Request<v1::HistoryRequest>,
     ) -> Result<Response<v1::HistoryResponse>, Status> {
         let reading = self.reading(&request)?;
-        answer(reading.on_history(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &reading.app.node;
+        answer(node.on_table(&request.table, |on| reading.on_history(request.clone(), on)).await)
     }
 
     async fn delete_range(
         &self,
         request: Request<v1::DeleteRangeRequest>,
     ) -> Result<Response<v1::DeleteRangeResponse>, Status> {
-        answer(self.on_delete_range(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &self.app.node;
+        answer(node.on_table(&request.table, |on| self.on_delete_range(request.clone(), on)).await)
     }
 
     async fn count(
@@ -115,7 +136,9 @@ impl KeyValue for KeyValueService {
         request: Request<v1::CountRequest>,
     ) -> Result<Response<v1::CountResponse>, Status> {
         let reading = self.reading(&request)?;
-        answer(reading.on_count(request.into_inner()).await)
+        let request = request.into_inner();
+        let node = &reading.app.node;
+        answer(node.on_table(&request.table, |on| reading.on_count(on)).await)
     }
 }
 
@@ -131,95 +154,114 @@ impl KeyValueService {
         app.map(Self::new).map_err(|error| status_of(&error))
     }
 
-    async fn on_get(&self, request: v1::GetRequest) -> Result<v1::GetResponse, RequestError> {
-        let table = self.app.node.table(&request.table).await?;
+    async fn on_get(
+        &self,
+        request: v1::GetRequest,
+        on: Named,
+    ) -> Result<v1::GetResponse, RequestError> {
+        let table = &on.table;
         let found = match request.as_of_micros.map(Timestamp::from_micros) {
-            None => self.app.node.get(&table, &request.key).await?,
-            Some(as_of) => self.app.node.get_as_of(&table, &request.key, as_of).await?,
+            None => self.app.node.get(table, &request.key).await?,
+            Some(as_of) => self.app.node.get_as_of(table, &request.key, as_of).await?,
         };
-        let row = found.map(|row| wire::row(&table, row)).transpose()?;
+        let row = found.map(|row| wire::row(table, row)).transpose()?;
         Ok(v1::GetResponse { row })
     }
 
     async fn on_multi_get(
         &self,
-        request: v1::MultiGetRequest,
+        request: &v1::MultiGetRequest,
+        on: Named,
     ) -> Result<v1::MultiGetResponse, RequestError> {
         if request.keys.len() > MULTI_GET_KEYS_MAX {
             return Err(RequestError::TooManyKeys { keys: request.keys.len() });
         }
-        let table = self.app.node.table(&request.table).await?;
-        let found = multi_get(&self.app.node, &table, &request.keys).await?;
+        let table = &on.table;
+        let found = multi_get(&self.app.node, table, &request.keys).await?;
         let mut entries = Vec::with_capacity(found.len());
         for row in found {
-            let row = row.map(|row| wire::row(&table, row)).transpose()?;
+            let row = row.map(|row| wire::row(table, row)).transpose()?;
             entries.push(v1::GetResponse { row });
         }
         Ok(v1::MultiGetResponse { entries })
     }
 
-    async fn on_put(&self, request: v1::PutRequest) -> Result<v1::PutResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+    async fn on_put(
+        &self,
+        request: v1::PutRequest,
+        on: Named,
+    ) -> Result<v1::PutResponse, RequestError> {
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let put = RowCommand::Put {
             key: request.key,
             content: wire::put_content(request.content)?,
             expiry: wire::expiry(request.expiry)?,
             version: request.version_micros.map(Timestamp::from_micros),
         };
-        let reply = self.app.node.write(&table, put.into_write(&table)?, request_id).await?;
-        Ok(wire::put_response(command::done(reply, &table)?))
+        let reply = self.app.node.write(table, put.into_write(table)?, request_id).await?;
+        Ok(wire::put_response(command::done(reply, table)?))
     }
 
     async fn on_delete(
         &self,
         request: v1::DeleteRequest,
+        on: Named,
     ) -> Result<v1::DeleteResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let version = request.version_micros.map(Timestamp::from_micros);
         let delete = RowCommand::Delete { key: request.key, version };
-        let reply = self.app.node.write(&table, delete.into_write(&table)?, request_id).await?;
-        Ok(v1::DeleteResponse { existed: command::deleted(reply, &table)? })
+        let reply = self.app.node.write(table, delete.into_write(table)?, request_id).await?;
+        Ok(v1::DeleteResponse { existed: command::deleted(reply, table)? })
     }
 
     async fn on_compare_and_set(
         &self,
         request: v1::CompareAndSetRequest,
+        on: Named,
     ) -> Result<v1::CompareAndSetResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let swap = RowCommand::CompareAndSet {
             key: request.key,
             expected: request.expected,
             new: request.new,
             expiry: wire::expiry(request.expiry)?,
         };
-        let reply = self.app.node.write(&table, swap.into_write(&table)?, request_id).await?;
-        Ok(wire::swap_response(command::swapped(reply, &table)?))
+        let reply = self.app.node.write(table, swap.into_write(table)?, request_id).await?;
+        Ok(wire::swap_response(command::swapped(reply, table)?))
     }
 
-    async fn on_merge(&self, request: v1::MergeRequest) -> Result<v1::MergeResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+    async fn on_merge(
+        &self,
+        request: v1::MergeRequest,
+        on: Named,
+    ) -> Result<v1::MergeResponse, RequestError> {
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let content = wire::merge_content(request.content)?;
         let merge = RowCommand::Merge { key: request.key, content };
-        let reply = self.app.node.write(&table, merge.into_write(&table)?, request_id).await?;
-        Ok(wire::merge_response(command::done(reply, &table)?))
+        let reply = self.app.node.write(table, merge.into_write(table)?, request_id).await?;
+        Ok(wire::merge_response(command::done(reply, table)?))
     }
 
-    async fn on_batch(&self, request: v1::BatchRequest) -> Result<v1::BatchResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+    async fn on_batch(
+        &self,
+        request: &v1::BatchRequest,
+        on: Named,
+    ) -> Result<v1::BatchResponse, RequestError> {
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let mut writes = Vec::with_capacity(request.commands.len());
         for command in &request.commands {
-            writes.push(wire::command(command.clone())?.into_write(&table)?);
+            writes.push(wire::command(command.clone())?.into_write(table)?);
         }
-        let reply = self.app.node.write(&table, KvWrite::Batch(writes), request_id).await?;
-        let replies = command::batch(reply, &table, request.commands.len())?;
+        let reply = self.app.node.write(table, KvWrite::Batch(writes), request_id).await?;
+        let replies = command::batch(reply, table, request.commands.len())?;
         let pairs = request.commands.iter().zip(replies);
         let replies = pairs
-            .map(|(command, reply)| wire::command_reply(command, reply, &table))
+            .map(|(command, reply)| wire::command_reply(command, reply, table))
             .collect::<Result<_, _>>()?;
         Ok(v1::BatchResponse { replies })
     }
@@ -247,9 +289,10 @@ impl KeyValueService {
     async fn on_history(
         &self,
         request: v1::HistoryRequest,
+        on: Named,
     ) -> Result<v1::HistoryResponse, RequestError> {
-        let table = self.app.node.table(&request.table).await?;
-        let page = version_page(&self.app.node, &table, wire::history(request)).await?;
+        let table = &on.table;
+        let page = version_page(&self.app.node, table, wire::history(request)).await?;
         Ok(v1::HistoryResponse {
             versions: page.versions.into_iter().map(wire::version).collect(),
             next_to_micros: page.next_to.map(Timestamp::as_micros),
@@ -259,16 +302,17 @@ impl KeyValueService {
     async fn on_delete_range(
         &self,
         request: v1::DeleteRangeRequest,
+        on: Named,
     ) -> Result<v1::DeleteRangeResponse, RequestError> {
-        let request_id = wire::request_id(&request.request_id)?;
-        let table = self.app.node.table(&request.table).await?;
+        let request_id = on.request_id(wire::request_id(&request.request_id)?);
+        let table = &on.table;
         let range = (request.from, request.to);
-        command::delete_range(&self.app.node, &table, range, request_id).await?;
+        command::delete_range(&self.app.node, table, range, request_id).await?;
         Ok(v1::DeleteRangeResponse {})
     }
 
-    async fn on_count(&self, request: v1::CountRequest) -> Result<v1::CountResponse, RequestError> {
-        let table = self.app.node.table(&request.table).await?;
-        Ok(v1::CountResponse { rows: self.app.node.count(&table).await? })
+    async fn on_count(&self, on: Named) -> Result<v1::CountResponse, RequestError> {
+        let table = &on.table;
+        Ok(v1::CountResponse { rows: self.app.node.count(table).await? })
     }
 }

@@ -35,7 +35,9 @@ impl Tables for TablesService {
         &self,
         request: Request<v1::DescribeTableRequest>,
     ) -> Result<Response<v1::Table>, Status> {
-        answer(self.node.table(&request.into_inner().name).await.map(|table| wire::table(&table)))
+        answer(
+            self.node.table_now(&request.into_inner().name).await.map(|table| wire::table(&table)),
+        )
     }
 
     async fn drop(

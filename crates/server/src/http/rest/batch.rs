@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use breccia_node::Named;
 use breccia_types::kv::{KvReply, KvWrite};
 use breccia_types::limits::MULTI_GET_KEYS_MAX;
 use breccia_types::{RequestError, Table, Timestamp};
@@ -124,16 +125,16 @@ pub(super) async fn batch(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<BatchBody>,
 ) -> Result<Json<RepliesBody>, Problem> {
-    let table = app.node.table(&table).await?;
-    let mut writes = Vec::with_capacity(body.commands.len());
-    for command in body.commands {
-        writes.push(command.into_command()?.into_write(&table)?);
-    }
-    let commands = writes.len();
-    let reply = app.node.write(&table, KvWrite::Batch(writes), request_id).await?;
-    let replies = command::batch(reply, &table, commands)?.into_iter();
-    let replies = replies.map(|reply| ReplyBody::new(reply, &table)).collect::<Result<_, _>>()?;
-    Ok(Json(RepliesBody { replies }))
+    let commands = body.commands.into_iter().map(CommandBody::into_command);
+    let (node, commands) = (&app.node, &commands.collect::<Result<Vec<_>, _>>()?);
+    let replies = node.on_table(&table, async |on: Named| {
+        let writes = commands.iter().map(|command| command.clone().into_write(&on.table));
+        let writes = KvWrite::Batch(writes.collect::<Result<_, _>>()?);
+        let reply = node.write(&on.table, writes, on.request_id(request_id)).await?;
+        let replies = command::batch(reply, &on.table, commands.len())?.into_iter();
+        replies.map(|reply| ReplyBody::new(reply, &on.table)).collect()
+    });
+    Ok(Json(RepliesBody { replies: replies.await? }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -155,9 +156,11 @@ pub(super) async fn multi_get(
     if body.keys.len() > MULTI_GET_KEYS_MAX {
         return Err(RequestError::TooManyKeys { keys: body.keys.len() }.into());
     }
-    let table = app.node.table(&table).await?;
     let keys: Vec<Bytes> = body.keys.into_iter().map(|key| key.0).collect();
-    let found = multi_get::multi_get(&app.node, &table, &keys).await?;
-    let rows = found.into_iter().map(|row| row.map(|row| RowBody::new(&table, row)).transpose());
-    Ok(Json(FoundBody { rows: rows.collect::<Result<_, _>>()? }))
+    let (node, keys) = (&app.node, &keys);
+    let rows = node.on_table(&table, async |on: Named| {
+        let found = multi_get::multi_get(node, &on.table, keys).await?.into_iter();
+        found.map(|row| row.map(|row| RowBody::new(&on.table, row)).transpose()).collect()
+    });
+    Ok(Json(FoundBody { rows: rows.await? }))
 }

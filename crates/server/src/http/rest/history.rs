@@ -1,6 +1,7 @@
 //! The versions of a row.
 
 use axum::Json;
+use breccia_node::Named;
 use breccia_types::Timestamp;
 use breccia_types::kv::{History, Version};
 use serde::{Deserialize, Serialize};
@@ -47,14 +48,16 @@ pub(super) async fn history(
     PathParts((table, key)): PathParts<(String, String)>,
     Params(params): Params<HistoryParams>,
 ) -> Result<Json<HistoryBody>, Problem> {
-    let table = app.node.table(&table).await?;
     let history = History {
         key: params.key_encoding.decode(key)?,
         from: params.from_micros.map_or(Timestamp::MIN, Timestamp::from_micros),
         to: params.to_micros.map_or(Timestamp::MAX, Timestamp::from_micros),
         limit: params.limit,
     };
-    let page = version_page(&app.node, &table, history).await?;
+    let (node, history) = (&app.node, &history);
+    let page = node
+        .on_table(&table, async |on: Named| version_page(node, &on.table, history.clone()).await);
+    let page = page.await?;
     Ok(Json(HistoryBody {
         versions: page.versions.into_iter().map(VersionBody::from).collect(),
         next_to_micros: page.next_to.map(Timestamp::as_micros),

@@ -118,7 +118,7 @@ pub(super) async fn import(
     request: Request,
 ) -> Result<Json<SummaryBody>, Problem> {
     require_type(request.headers(), &MEDIA_TYPES)?;
-    let table = app.node.table(&table).await?;
+    let table = app.node.table_now(&table).await?;
     let deadline = Deadline::of(request.extensions());
     let intake = Intake {
         importer: Importer::new(app.node, table, Held::of(request.extensions())),

@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use breccia_types::kv::{self, Expiry};
-use breccia_types::{RequestError, Table, Timestamp};
+use breccia_node::{Named, Node};
+use breccia_types::kv::{self, Expiry, KvReply};
+use breccia_types::{RequestError, RequestId, Table, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,13 +81,17 @@ pub(super) async fn get(
     Params(params): Params<GetParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let table = app.node.table(&table).await?;
     let key = params.key_encoding.decode(key)?;
-    let found = match params.as_of_micros.map(Timestamp::from_micros) {
-        None => app.node.get(&table, &key).await?,
-        Some(as_of) => app.node.get_as_of(&table, &key, as_of).await?,
-    };
-    let row = found.ok_or_else(Problem::no_such_row)?;
+    let as_of = params.as_of_micros.map(Timestamp::from_micros);
+    let (node, key) = (&app.node, &key);
+    let found = node.on_table(&table, async |Named { table, .. }: Named| {
+        let row = match as_of {
+            None => node.get(&table, key).await?,
+            Some(as_of) => node.get_as_of(&table, key, as_of).await?,
+        };
+        Ok(row.map(|row| (table, row)))
+    });
+    let (table, row) = found.await?.ok_or_else(Problem::no_such_row)?;
     if accepts(&headers, OCTET_STREAM) {
         return Ok(raw(row));
     }
@@ -140,7 +145,6 @@ pub(super) async fn put(
     Idempotency(request_id): Idempotency,
     RawBody(body): RawBody,
 ) -> Result<Json<WrittenBody>, Problem> {
-    let table = app.node.table(&table).await?;
     let put = RowCommand::Put {
         key: params.key_encoding.decode(key)?,
         content: match params.content {
@@ -150,8 +154,7 @@ pub(super) async fn put(
         expiry: expiry(params.ttl_ms, params.expires_at_micros)?,
         version: params.version_micros.map(Timestamp::from_micros),
     };
-    let reply = app.node.write(&table, put.into_write(&table)?, request_id).await?;
-    let version = command::done(reply, &table)?;
+    let version = written(&app.node, &table, put, request_id, command::done).await?;
     Ok(Json(WrittenBody { version_micros: version.as_micros() }))
 }
 
@@ -175,13 +178,12 @@ pub(super) async fn delete(
     Params(params): Params<DeleteParams>,
     Idempotency(request_id): Idempotency,
 ) -> Result<Json<DeletedBody>, Problem> {
-    let table = app.node.table(&table).await?;
     let delete = RowCommand::Delete {
         key: params.key_encoding.decode(key)?,
         version: params.version_micros.map(Timestamp::from_micros),
     };
-    let reply = app.node.write(&table, delete.into_write(&table)?, request_id).await?;
-    Ok(Json(DeletedBody { existed: command::deleted(reply, &table)? }))
+    let existed = written(&app.node, &table, delete, request_id, command::deleted).await?;
+    Ok(Json(DeletedBody { existed }))
 }
 
 /// The parameters of routes that know a key and nothing more.
@@ -227,10 +229,8 @@ pub(super) async fn compare_and_set(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<SwapBody>,
 ) -> Result<Json<SwappedBody>, Problem> {
-    let table = app.node.table(&table).await?;
     let swap = body.into_command(params.key_encoding.decode(key)?)?;
-    let reply = app.node.write(&table, swap.into_write(&table)?, request_id).await?;
-    let swap = command::swapped(reply, &table)?;
+    let swap = written(&app.node, &table, swap, request_id, command::swapped).await?;
     Ok(Json(SwappedBody { swapped: swap.swapped, actual: swap.actual.map(Octets) }))
 }
 
@@ -248,14 +248,28 @@ pub(super) async fn merge(
     Idempotency(request_id): Idempotency,
     JsonBody(body): JsonBody<MergeBody>,
 ) -> Result<Json<WrittenBody>, Problem> {
-    let table = app.node.table(&table).await?;
     let merge = RowCommand::Merge {
         key: params.key_encoding.decode(key)?,
         content: content("operand", body.operand, body.encoded_state)?,
     };
-    let reply = app.node.write(&table, merge.into_write(&table)?, request_id).await?;
-    let version = command::done(reply, &table)?;
+    let version = written(&app.node, &table, merge, request_id, command::done).await?;
     Ok(Json(WrittenBody { version_micros: version.as_micros() }))
+}
+
+/// Writes to the table of a name, and reads the reply.
+async fn written<T>(
+    node: &Node,
+    table: &str,
+    command: RowCommand,
+    request_id: Option<RequestId>,
+    reply: fn(KvReply, &Table) -> Result<T, RequestError>,
+) -> Result<T, RequestError> {
+    let command = &command;
+    let writing = node.on_table(table, async |on: Named| {
+        let write = command.clone().into_write(&on.table)?;
+        reply(node.write(&on.table, write, on.request_id(request_id)).await?, &on.table)
+    });
+    writing.await
 }
 
 /// A value or operand, or else an encoded state.

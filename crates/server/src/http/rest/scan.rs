@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use breccia_node::Named;
 use breccia_types::kv::{Cursor, Direction, Page, Scan};
 use breccia_types::{RequestError, Table, Timestamp};
 use bytes::Bytes;
@@ -72,7 +73,6 @@ pub(super) async fn scan(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
-    let table = app.node.table(&table).await?;
     if params.limit == Some(0) {
         return Err(invalid("limit", "it must be greater than 0".to_owned()).into());
     }
@@ -84,14 +84,19 @@ pub(super) async fn scan(
             deadline: Deadline::of(&extensions),
             permit: app.admission.open_scan()?,
         };
+        let table = app.node.table(&table).await?;
         return Ok(stream(Scanner::new(app.node, table, scan, bounds)));
     }
     scan.limit = limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let page = app.node.scan(&table, scan).await?;
-    let rows = page.rows.into_iter().map(|row| RowBody::new(&table, row));
-    let rows = rows.collect::<Result<_, _>>()?;
-    let cursor = page.cursor.map(|cursor| encode_base64url(&cursor.encode()));
-    Ok(Json(PageBody { rows, cursor }).into_response())
+    let (node, scan) = (&app.node, &scan);
+    let body = node.on_table(&table, async |on: Named| {
+        let page = node.scan(&on.table, scan.clone()).await?;
+        let rows = page.rows.into_iter().map(|row| RowBody::new(&on.table, row));
+        let rows = rows.collect::<Result<_, _>>()?;
+        let cursor = page.cursor.map(|cursor| encode_base64url(&cursor.encode()));
+        Ok(PageBody { rows, cursor })
+    });
+    Ok(Json(body.await?).into_response())
 }
 
 /// What a stream of lines has left to say.
@@ -172,7 +177,6 @@ pub(super) async fn delete_range(
     Params(params): Params<RangeParams>,
     Idempotency(request_id): Idempotency,
 ) -> Result<Json<RangeDeletedBody>, Problem> {
-    let table = app.node.table(&table).await?;
     if params.from.is_none() && params.to.is_none() {
         let reason = "give from, to or both; drop the table to remove all its rows".to_owned();
         return Err(invalid("from", reason).into());
@@ -180,6 +184,11 @@ pub(super) async fn delete_range(
     let decode = |text: String| params.key_encoding.decode(text);
     let from = params.from.map(decode).transpose()?.unwrap_or_default();
     let to = params.to.map(decode).transpose()?;
-    command::delete_range(&app.node, &table, (from, to), request_id).await?;
+    let (node, range) = (&app.node, &(from, to));
+    let deleted = node.on_table(&table, async |on: Named| {
+        let request_id = on.request_id(request_id);
+        command::delete_range(node, &on.table, range.clone(), request_id).await
+    });
+    deleted.await?;
     Ok(Json(RangeDeletedBody {}))
 }

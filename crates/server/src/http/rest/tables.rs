@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use breccia_node::Named;
 use breccia_types::{Column, RequestError, Retention, Table, TableOptions};
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +125,7 @@ pub(super) async fn describe(
     State(app): State<App>,
     PathParts(name): PathParts<String>,
 ) -> Result<Json<TableBody>, Problem> {
-    Ok(Json(TableBody::from(&*app.node.table(&name).await?)))
+    Ok(Json(TableBody::from(&*app.node.table_now(&name).await?)))
 }
 
 #[derive(Debug, Serialize)]
@@ -166,8 +167,9 @@ pub(super) async fn count(
     State(app): State<App>,
     PathParts(name): PathParts<String>,
 ) -> Result<Json<CountBody>, Problem> {
-    let table = app.node.table(&name).await?;
-    Ok(Json(CountBody { rows: app.node.count(&table).await? }))
+    let node = &app.node;
+    let rows = node.on_table(&name, async |on: Named| node.count(&on.table).await).await?;
+    Ok(Json(CountBody { rows }))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -18,7 +18,13 @@ use super::super::front::Front;
 
 /// Answers a question about the cluster. Whoever asks where slots are is told from now on
 /// when they move, instead of having commands forwarded.
-pub(crate) fn encode(encoder: &mut Encoder, front: &Front, client: &Client, query: ClusterQuery) {
+pub(crate) async fn encode(
+    encoder: &mut Encoder,
+    front: &Front,
+    client: &Client,
+    query: ClusterQuery,
+) {
+    front.node.find_leaders().await;
     let map = SlotMap::new(front, client);
     match query {
         ClusterQuery::Info => encoder.verbatim(&map.info(front)),
@@ -75,10 +81,10 @@ impl SlotMap {
             bus_port: nodes.get(&node.id()).map_or(0, |endpoint| endpoint.bus_port),
         };
         nodes.insert(node.id(), own);
-        let leaders = placement.shards().filter_map(|(shard, _)| {
-            let placed = placement.voters(shard).next();
-            let leader = node.leader(shard).filter(|leader| nodes.contains_key(leader));
-            leader.or(placed).map(|leader| (shard, leader))
+        let leaders = placement.shards().map(|(shard, _)| {
+            let leader = node.certain_leader(shard).filter(|leader| nodes.contains_key(leader));
+            // This node forwards until it knows better, and then says so with MOVED.
+            (shard, leader.unwrap_or_else(|| node.id()))
         });
         let leaders = leaders.collect();
         Self { own: node.id(), placement, nodes, leaders }

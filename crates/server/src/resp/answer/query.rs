@@ -46,7 +46,7 @@ pub(crate) async fn answer(
             front.metrics.reset();
             encoder.ok();
         }
-        Query::Cluster(query) => cluster::encode(encoder, front, client, *query),
+        Query::Cluster(query) => cluster::encode(encoder, front, client, *query).await,
     }
     Ok(())
 }
