@@ -422,7 +422,7 @@ impl Opening {
         let node = Node(inner, Consistency::Linearizable);
         node.start_tasks(driver, gossip);
         node.wait_for_leaders().await;
-        if node.stands_alone() {
+        if node.stands_alone() && node.refresh().await.is_ok() {
             node.finish_drops().await;
         }
         // In a cluster the shards may be led elsewhere, or by nobody yet.

@@ -49,11 +49,9 @@ impl Node {
         Ok(table)
     }
 
-    /// Waits until this node knows all that the cluster has agreed on.
-    async fn refresh(&self) -> Result<(), RequestError> {
-        if self.stands_alone() {
-            return Ok(());
-        }
+    /// Waits until this node knows all that the cluster has agreed on. What it knows after a
+    /// start is what it had written to its files before, even if there is no other node.
+    pub(crate) async fn refresh(&self) -> Result<(), RequestError> {
         self.0.meta.refresh().await
     }
 
