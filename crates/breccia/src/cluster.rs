@@ -86,9 +86,11 @@ pub(crate) async fn nodes(args: ClusterArgs) -> Result<Exit> {
         ["node", "http", "resp", "peer", "version", "ready", "up", "shards", "leads", "on disk"];
     let mut view = TableView::new(&headings);
     for node in nodes {
+        let silent = node.silent_seconds.map(Duration::from_secs).map(show_duration);
+        let silent = silent.map_or_else(String::new, |silent| format!(", silent for {silent}"));
         let ready = match (node.ready, node.read_only, node.unreachable) {
             (true, _, _) => "yes".to_owned(),
-            (false, _, Some(reason)) => format!("does not answer: {reason}"),
+            (false, _, Some(reason)) => format!("does not answer{silent}: {reason}"),
             (false, Some(reason), None) => format!("no: {reason}"),
             (false, None, None) => "no".to_owned(),
         };
@@ -195,6 +197,7 @@ fn node_document(node: &NodeSummary) -> Value {
         "disk_bytes": node.disk_bytes,
         "read_only": node.read_only,
         "unreachable": node.unreachable,
+        "silent_seconds": node.silent_seconds,
     })
 }
 

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use breccia_node::FsyncPolicy;
+use breccia_node::{FsyncPolicy, MembershipKind};
 use breccia_types::limits::{
     DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, REPLICAS_MAX, SHARDS_MAX,
 };
@@ -59,6 +59,11 @@ pub(crate) struct Settings {
     /// distinct zones while there are enough [env: BRECCIA_ZONE]
     #[arg(long, value_name = "NAME")]
     pub(crate) zone: Option<String>,
+    /// How nodes learn which of the others live: by gossip over UDP on the port of --peer, or by
+    /// the cluster's static list of members and the connections to them, where UDP does not pass
+    /// [env: BRECCIA_MEMBERSHIP] [default: gossip]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) membership: Option<MembershipChoice>,
     /// Shards of a new cluster [env: BRECCIA_SHARDS] [default: 8]
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u32>,
@@ -89,6 +94,26 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
 }
 
+/// How nodes learn which of the others live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MembershipChoice {
+    /// They tell each other.
+    #[default]
+    Gossip,
+    /// By their connections to those on the list.
+    Static,
+}
+
+impl From<MembershipChoice> for MembershipKind {
+    fn from(choice: MembershipChoice) -> Self {
+        match choice {
+            MembershipChoice::Gossip => Self::Gossip,
+            MembershipChoice::Static => Self::Static,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -117,6 +142,8 @@ pub(crate) struct Config {
     pub(crate) advertise: Option<String>,
     /// What the node shares failures with; may be empty.
     pub(crate) zone: String,
+    /// How the node learns which of the others live.
+    pub(crate) membership: MembershipChoice,
     /// The shard count, if it was given.
     pub(crate) shards: Option<u32>,
     /// The replica count, if it was given.
@@ -145,6 +172,7 @@ impl Settings {
             join: if self.join.is_empty() { other.join } else { self.join },
             advertise: self.advertise.or(other.advertise),
             zone: self.zone.or(other.zone),
+            membership: self.membership.or(other.membership),
             shards: self.shards.or(other.shards),
             replicas: self.replicas.or(other.replicas),
             memory: self.memory.or(other.memory),
@@ -176,6 +204,7 @@ impl Settings {
                 .unwrap_or_default(),
             advertise: text("BRECCIA_ADVERTISE"),
             zone: text("BRECCIA_ZONE"),
+            membership: parsed.choice("BRECCIA_MEMBERSHIP", "gossip or static")?,
             shards: parsed.get("BRECCIA_SHARDS", "a whole number")?,
             replicas: parsed.get("BRECCIA_REPLICAS", "a whole number")?,
             memory: text("BRECCIA_MEMORY"),
@@ -183,16 +212,7 @@ impl Settings {
             fsync: text("BRECCIA_FSYNC"),
             allow_remote: parsed.get("BRECCIA_ALLOW_REMOTE", "true or false")?,
             log: text("BRECCIA_LOG"),
-            log_format: match text("BRECCIA_LOG_FORMAT").as_deref() {
-                None => None,
-                Some("text") => Some(LogFormat::Text),
-                Some("json") => Some(LogFormat::Json),
-                Some(other) => {
-                    return Err(Failure::usage(format!(
-                        "BRECCIA_LOG_FORMAT is {other:?}: use text or json"
-                    )));
-                }
-            },
+            log_format: parsed.choice("BRECCIA_LOG_FORMAT", "text or json")?,
         })
     }
 
@@ -264,6 +284,7 @@ impl Settings {
             join: self.join,
             advertise: self.advertise,
             zone: self.zone.unwrap_or_default(),
+            membership: self.membership.unwrap_or_default(),
             shards: self.shards,
             replicas: self.replicas,
             memory_bytes: memory_bytes(self.memory.as_deref())?,
@@ -298,6 +319,13 @@ impl<F: Fn(&str) -> Option<String>> Parsed<'_, F> {
                 Err(_) => Err(Failure::usage(format!("{name} is {value:?}: use {wanted}"))),
             },
         }
+    }
+
+    /// As [`Parsed::get`], of values that a flag knows by names.
+    fn choice<T: clap::ValueEnum>(&self, name: &str, wanted: &str) -> Result<Option<T>, Failure> {
+        let Some(value) = (self.text)(name) else { return Ok(None) };
+        let chosen = T::from_str(&value, false);
+        chosen.map(Some).map_err(|_| Failure::usage(format!("{name} is {value:?}: use {wanted}")))
     }
 }
 

@@ -122,6 +122,7 @@ impl Running {
             advertise: config.advertise.clone(),
             join: config.join.clone(),
             zone: config.zone.clone(),
+            membership: config.membership.into(),
         });
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;

@@ -1,5 +1,4 @@
-//! Membership by a list that is given at the start. Who is alive is told by those who hold
-//! connections.
+//! Membership by a list. Who is alive is told by those who hold connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +27,8 @@ pub struct StaticConfig {
     pub incarnation: Incarnation,
     /// What is known of it.
     pub info: NodeInfo,
-    /// The other nodes. They are suspected until they are connected.
+    /// The other nodes, until [`StaticMembership::set_peers`] says otherwise. They are suspected
+    /// until they are connected.
     pub peers: BTreeMap<NodeId, NodeInfo>,
     /// How long a node may be without a connection before it is dead; 5 s is a good choice.
     pub dead_after: Duration,
@@ -75,17 +75,18 @@ impl StaticMembership {
         let patience = Patience { dead_after, forget_after: None };
         let mut table = Table::new(node, patience);
         table.set_local(incarnation, info.clone());
-        let now = Instant::now();
-        for (peer, info) in &peers {
-            table.expect(now, *peer, info.clone());
-        }
-        let view = watch::Sender::new(Arc::new(table.view().clone()));
-        let peers =
-            peers.into_iter().map(|(node, info)| (node, Peer { info, link: Link::Down })).collect();
-        let state = Mutex::new(State { table, incarnation, info, peers });
-        let shared = Arc::new(Shared { state, view });
+        let mut state = State { table, incarnation, info, peers: BTreeMap::new() };
+        state.set_peers(Instant::now(), peers);
+        let view = watch::Sender::new(Arc::new(state.table.view().clone()));
+        let shared = Arc::new(Shared { state: Mutex::new(state), view });
         tokio::spawn(keep_time(Arc::downgrade(&shared), dead_after / LOOKS_PER_DEATH));
         Self(shared)
+    }
+
+    /// Takes another list of the other nodes. Of those that were on the last one the
+    /// connections are still known.
+    pub fn set_peers(&self, peers: BTreeMap<NodeId, NodeInfo>) {
+        self.0.change(|state| state.set_peers(Instant::now(), peers));
     }
 
     /// Takes in what has become of the connection to a node. What is said of a node that is
@@ -138,6 +139,18 @@ impl Shared {
 }
 
 impl State {
+    fn set_peers(&mut self, now: Instant, peers: BTreeMap<NodeId, NodeInfo>) {
+        for node in self.peers.keys().filter(|node| !peers.contains_key(node)) {
+            self.table.forget(*node);
+        }
+        let mut links = std::mem::take(&mut self.peers);
+        for (node, info) in peers {
+            self.table.expect(now, node, info.clone());
+            let link = links.remove(&node).map_or(Link::Down, |peer| peer.link);
+            self.peers.insert(node, Peer { info, link });
+        }
+    }
+
     fn look(&mut self, now: Instant) {
         self.table.set_local(self.incarnation, self.info.clone());
         let connected = |(node, peer): (&NodeId, &Peer)| match peer.link {
@@ -233,6 +246,22 @@ mod tests {
         let own = &view.members[&NodeId::new(1)];
         assert_eq!((own.info.load, own.info.http_addr), (load, http));
         assert_eq!(own.incarnation, Incarnation::new(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_list_keeps_the_connections_of_those_that_stay_and_forgets_who_goes() {
+        let membership = membership();
+        let view = membership.watch();
+        membership.report(PEER, Link::Up(Incarnation::new(1)));
+        let (other, moved) = (NodeId::new(3), SocketAddr::from(([127, 0, 0, 1], 20)));
+        membership.set_peers(BTreeMap::from([
+            (PEER, NodeInfo::at(moved)),
+            (other, NodeInfo::at(SocketAddr::from(([127, 0, 0, 1], 3)))),
+        ]));
+        assert!(view.borrow().is_alive(PEER) && !view.borrow().is_alive(other));
+        assert_eq!(view.borrow().members[&PEER].info.peer_addr, moved);
+        membership.set_peers(BTreeMap::new());
+        assert_eq!(view.borrow().members.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

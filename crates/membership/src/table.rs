@@ -66,6 +66,13 @@ impl Table {
         self.view.members.entry(node).or_insert(member);
     }
 
+    /// A node that there is no longer.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        if node != self.local {
+            self.view.members.remove(&node);
+        }
+    }
+
     /// Takes in everything that is seen at one moment. Of a node's runs the latest counts
     /// that is heard of; none before the latest that ever was.
     pub(crate) fn observe(&mut self, now: Instant, sightings: Vec<Sighting>) {

@@ -32,6 +32,19 @@ pub struct Peering {
     /// What the node shares failures with: a rack, a data centre. Replicas of a shard are
     /// kept in distinct zones while there are enough. Empty if there is nothing to say.
     pub zone: String,
+    /// How it learns which of the others live.
+    pub membership: MembershipKind,
+}
+
+/// How a node learns which of the others live. All nodes of a cluster had better agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MembershipKind {
+    /// They tell each other, over UDP on the port of `listen`; also where they are, should
+    /// all have moved at once.
+    #[default]
+    Gossip,
+    /// By the list of members that the cluster has agreed on, and its own connections to them.
+    Static,
 }
 
 /// What an embedder chooses when it opens a node.

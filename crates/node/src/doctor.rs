@@ -6,6 +6,7 @@ use breccia_types::time::CLOCK_JUMP_MAX;
 use breccia_types::{RequestError, ShardId};
 use serde::Serialize;
 
+use crate::membership::Heard;
 use crate::node::Node;
 use crate::overview::{ClusterOverview, NodeOverview, ShardOverview};
 use crate::status::{NodeStatus, StrandedShard};
@@ -142,18 +143,36 @@ impl Node {
     }
 }
 
+fn silent_node(node: &NodeOverview, reason: &str) -> Finding {
+    let (heard, advice) = match node.heard {
+        Some(Heard::Lately) => (
+            "; it lives, for it is heard of".to_owned(),
+            "see to the network: TCP to its --peer address must pass from every node",
+        ),
+        Some(Heard::Nothing { seconds }) => (
+            format!("; nothing is heard of it for {seconds} s"),
+            "start it again; if its disk is lost, start a node with an empty data directory at \
+             its address, with --join",
+        ),
+        None => (
+            String::new(),
+            "start it again; if its disk is lost, start a node with an empty data directory at \
+             its address, with --join",
+        ),
+    };
+    Finding {
+        severity: Severity::Critical,
+        subject: name_of(node),
+        message: format!("does not answer: {reason}{heard}"),
+        advice: advice.into(),
+    }
+}
+
 fn node_list_findings(overview: &ClusterOverview) -> Vec<Finding> {
     let mut findings = Vec::new();
     for node in &overview.nodes {
         if let Some(reason) = &node.unreachable {
-            findings.push(Finding {
-                severity: Severity::Critical,
-                subject: name_of(node),
-                message: format!("does not answer: {reason}"),
-                advice: "start it again; if its disk is lost, start a node with an empty data \
-                         directory at its address, with --join"
-                    .into(),
-            });
+            findings.push(silent_node(node, reason));
         }
         if let Some(reason) = node.status.as_ref().and_then(|status| status.read_only.as_ref())
             && node.member.node != overview.node

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ClusterView;
-use crate::gossip::{Views, address_of};
 use crate::health::NodeHealth;
+use crate::membership::{Views, address_of};
 use crate::meta::MetaLog;
 
 /// The pause before the node tries again to tell the others of itself.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the transport's address book as the cluster and the gossip know it, until stopped.
+/// Keeps the transport's address book as the cluster and the membership know it, until stopped.
 pub(crate) async fn follow_addresses(
     node: NodeId,
     cluster: Arc<ClusterView>,

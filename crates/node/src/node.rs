@@ -22,6 +22,7 @@ use crate::driver::Stranded;
 use crate::health::NodeHealth;
 use crate::local::Local;
 use crate::maintenance::Maintenance;
+use crate::membership::Views;
 use crate::meta::MetaLog;
 use crate::replica::ShardData;
 use crate::replicas::{Holdings, ShardMap};
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     /// This node as it tells the others.
     pub(crate) member: watch::Sender<Member>,
     pub(crate) stranded: Stranded,
+    /// What there is to know of other nodes, if they are watched.
+    pub(crate) views: Option<Views>,
     pub(crate) health: Arc<NodeHealth>,
     pub(crate) log: Arc<SharedLog>,
     pub(crate) engine: Arc<dyn Engine>,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use breccia_membership::{GossipMembership, Membership};
 use breccia_replication::raft::{
     Leadership, OpenError as ReplicaError, Replicas, ReplicasConfig, Timing, TrafficLimits,
 };
@@ -41,12 +40,13 @@ use crate::health::NodeHealth;
 use crate::join::{JoinError, KeepInTouch, Welcome};
 use crate::local::Local;
 use crate::maintenance::{Maintenance, Watch};
+use crate::membership::Watching;
 use crate::meta::MetaLog;
 use crate::node::{Chosen, Inner, Node, Shard, Tasks};
 use crate::replica::Machines;
 use crate::replicas::{HoldError, Holdings, ShardMap};
 use crate::status::Reporter;
-use crate::{gossip, join, members};
+use crate::{join, members, membership};
 
 /// How long a node waits for its shards to have leaders before it is open.
 const LEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -336,7 +336,7 @@ impl Opening {
         });
         let tasks =
             Tasks { stop: CancellationToken::new(), running: parking_lot::Mutex::default() };
-        let mut gossip = None;
+        let mut watching = None;
         if let (Some(tcp), Some(peering)) = (&network.tcp, self.config.peering.clone()) {
             let methods = MethodTable::new()
                 .serve(Replicas::METHODS, Access::Members, raft)?
@@ -355,7 +355,8 @@ impl Opening {
             holdings.clean_up().await?;
             self.enter(tcp, &peering, &holdings).await?;
             if let Some(state) = self.cluster.state() {
-                gossip = gossip::start(&self.member, address, &state, &peering.join).await;
+                let (kind, join) = (peering.membership, &peering.join);
+                watching = membership::start(kind, &self.member, address, &state, join).await;
             }
         } else {
             holdings.clean_up().await?;
@@ -408,6 +409,7 @@ impl Opening {
             network: network.tcp,
             member: watch::Sender::new(self.member),
             stranded,
+            views: watching.as_ref().map(|watching| watching.membership.watch()),
             health,
             log,
             engine,
@@ -420,7 +422,7 @@ impl Opening {
         });
         reporter.set(Arc::downgrade(&inner));
         let node = Node(inner, Consistency::Linearizable);
-        node.start_tasks(driver, gossip);
+        node.start_tasks(driver, watching);
         node.wait_for_leaders().await;
         if node.stands_alone() && node.refresh().await.is_ok() {
             node.finish_drops().await;
@@ -492,7 +494,7 @@ impl Opening {
 
 impl Node {
     /// Starts what runs beside the node.
-    fn start_tasks(&self, driver: Driver, gossip: Option<Arc<GossipMembership>>) {
+    fn start_tasks(&self, driver: Driver, watching: Option<Watching>) {
         let inner = &self.0;
         let stop = || inner.tasks.stop.clone();
         let mut running = inner.tasks.running.lock();
@@ -510,15 +512,19 @@ impl Node {
             };
             running.push(tokio::spawn(touch.run(stop())));
             let cluster = Arc::clone(&inner.cluster);
-            let views = gossip.as_ref().map(|gossip| gossip.watch());
-            let peers = network.peers();
+            let (peers, views) = (network.peers(), inner.views.clone());
             let following = members::follow_addresses(inner.id, cluster, peers, views, stop());
             running.push(tokio::spawn(following));
+            if let Some(watching) = watching.clone() {
+                let (cluster, network) = (Arc::clone(&inner.cluster), network.clone());
+                let keeping = watching.keep_list(inner.id, cluster, network, stop());
+                running.push(tokio::spawn(keeping));
+            }
         }
-        if let Some(gossip) = gossip {
+        if let Some(Watching { membership, .. }) = watching {
             let (shards, member) = (Arc::clone(&inner.shards), inner.member.subscribe());
             let data_dir = inner.config.data_dir.clone();
-            let telling = gossip::tell(gossip, shards, data_dir, member, stop());
+            let telling = membership::tell(membership, shards, data_dir, member, stop());
             running.push(tokio::spawn(telling));
         }
     }

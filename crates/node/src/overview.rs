@@ -8,6 +8,7 @@ use futures::future::{FutureExt, join_all};
 use serde::Serialize;
 
 use crate::control::{Answer, Ask, ask};
+use crate::membership::Heard;
 use crate::node::Node;
 use crate::status::{NodeStatus, ShardRole, ShardStatus};
 
@@ -40,6 +41,8 @@ pub struct NodeOverview {
     pub status: Option<NodeStatus>,
     /// Why it did not answer, if it did not.
     pub unreachable: Option<String>,
+    /// What was heard of it, if the node that tells watches the others.
+    pub heard: Option<Heard>,
 }
 
 /// A shard of the cluster.
@@ -141,7 +144,8 @@ impl Node {
             Ok(status) => (Some(status), None),
             Err(reason) => (None, Some(reason)),
         };
-        NodeOverview { member, status, unreachable }
+        let heard = self.heard(member.node);
+        NodeOverview { member, status, unreachable, heard }
     }
 
     async fn ask_status(&self, node: NodeId) -> Result<NodeStatus, String> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use breccia_node::{Node, NodeConfig, Peering};
+use breccia_node::{MembershipKind, Node, NodeConfig, Peering};
 use breccia_ring::slot_of;
 use breccia_server::resp::{Config, Server};
 use breccia_types::{NodeId, ShardId};
@@ -37,6 +37,7 @@ impl Running {
             advertise: None,
             join: first.iter().map(|first| first.node.peer_address()).collect(),
             zone: String::new(),
+            membership: MembershipKind::default(),
         };
         let config = NodeConfig {
             shards: first.is_none().then_some(4),

@@ -14,6 +14,7 @@ mod repair;
 mod support;
 mod tables;
 mod traps;
+mod watching;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use breccia_node::{Node, NodeConfig, OpenError, Peering, ShardRole};
+use breccia_node::{MembershipKind, Node, NodeConfig, OpenError, Peering, ShardRole};
 use breccia_store::StoreError;
 use breccia_types::Table;
 use breccia_types::kv::{KvReply, Scan};
@@ -18,6 +18,7 @@ pub(crate) fn config(path: &Path, join: &[&Node]) -> NodeConfig {
         advertise: None,
         join: join.iter().map(|node| node.peer_address()).collect(),
         zone: String::new(),
+        membership: MembershipKind::default(),
     };
     NodeConfig {
         shards: join.is_empty().then_some(SHARDS),

@@ -1,6 +1,6 @@
 //! A node in a list of nodes.
 
-use breccia_node::{NodeOverview, ShardRole};
+use breccia_node::{Heard, NodeOverview, ShardRole};
 use serde::Serialize;
 
 /// What a list of nodes says of each.
@@ -20,6 +20,7 @@ pub(crate) struct NodeSummary {
     pub(crate) disk_bytes: u64,
     pub(crate) read_only: Option<String>,
     pub(crate) unreachable: Option<String>,
+    pub(crate) silent_seconds: Option<u64>,
 }
 
 impl NodeSummary {
@@ -44,6 +45,10 @@ impl NodeSummary {
             disk_bytes: shards.iter().map(|shard| shard.disk_bytes).sum(),
             read_only: status.and_then(|status| status.read_only.clone()),
             unreachable: node.unreachable.clone(),
+            silent_seconds: match node.heard {
+                Some(Heard::Nothing { seconds }) => Some(seconds),
+                Some(Heard::Lately) | None => None,
+            },
         }
     }
 }

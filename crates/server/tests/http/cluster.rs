@@ -1,6 +1,6 @@
 //! Several nodes: what one has not heard of yet.
 
-use breccia_node::{Node, NodeConfig, Peering};
+use breccia_node::{MembershipKind, Node, NodeConfig, Peering};
 use serde_json::json;
 
 use crate::support::Running;
@@ -15,6 +15,7 @@ async fn three() -> (Vec<Running>, Vec<tempfile::TempDir>) {
             advertise: None,
             join: nodes.iter().take(1).map(|first| first.node.peer_address()).collect(),
             zone: String::new(),
+            membership: MembershipKind::default(),
         };
         let config = NodeConfig {
             shards: nodes.is_empty().then_some(4),

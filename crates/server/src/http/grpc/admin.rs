@@ -97,6 +97,7 @@ fn node_summary(node: &NodeOverview) -> v1::NodeSummary {
         disk_bytes,
         read_only,
         unreachable,
+        silent_seconds,
     } = NodeSummary::new(node);
     v1::NodeSummary {
         id,
@@ -113,6 +114,7 @@ fn node_summary(node: &NodeOverview) -> v1::NodeSummary {
         disk_bytes,
         read_only,
         unreachable,
+        silent_seconds,
     }
 }
 

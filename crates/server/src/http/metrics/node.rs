@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use breccia_node::{Node, NodeMetrics, NodeStatus, RouterMetrics, ShardRole, ShardStatus};
+use breccia_node::{
+    Heard, Node, NodeMetrics, NodeStatus, RouterMetrics, ShardRole, ShardStatus, Watched,
+};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -33,6 +35,7 @@ impl Collector for NodeCollector {
         encode_node(&mut encoder, &status)?;
         encode_counters(&mut encoder, self.node.metrics())?;
         encode_routing(&mut encoder, self.node.router_metrics())?;
+        encode_watched(&mut encoder, &self.node.watched())?;
         encode_shards(&mut encoder, &status.shards)
     }
 }
@@ -75,6 +78,31 @@ fn encode_node(encoder: &mut DescriptorEncoder<'_>, status: &NodeStatus) -> fmt:
     ] {
         let gauge = ConstGauge::new(value);
         gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?)?;
+    }
+    Ok(())
+}
+
+fn encode_watched(encoder: &mut DescriptorEncoder<'_>, watched: &[Watched]) -> fmt::Result {
+    type Tells = fn(&Watched) -> u64;
+    let families: [(&str, &str, Option<Unit>, Tells); 4] = [
+        ("member_heard", "1 if another node is heard of", None, |member| {
+            u64::from(member.heard == Heard::Lately)
+        }),
+        ("member_leaders", "Shards that another node leads", None, |member| member.load.leaders),
+        ("member_disk_free", "Free space that another node has", Some(Unit::Bytes), |member| {
+            member.load.disk_free_bytes
+        }),
+        ("member_disk", "All space that another node has", Some(Unit::Bytes), |member| {
+            member.load.disk_bytes
+        }),
+    ];
+    for (name, help, unit, tells) in families {
+        let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        for member in watched {
+            let node = member.node.to_cluster_name();
+            let gauge = ConstGauge::new(tells(member));
+            gauge.encode(family.encode_family(&[("node", node.as_str())])?)?;
+        }
     }
     Ok(())
 }
