@@ -27,6 +27,9 @@ use crate::meta::MetaLog;
 use crate::replica::ShardData;
 use crate::replicas::{Holdings, ShardMap};
 
+/// How long a replica may have heard no leader, or a leader no majority, before nobody is said
+/// to lead: longer than an election takes.
+pub(crate) const LEADERLESS_AFTER: Duration = Duration::from_secs(3);
 /// How long handing over its shards may hold up a node that ends.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// How long replies of a node that ends may take to leave.
@@ -239,13 +242,17 @@ impl Node {
     }
 
     /// Whether the node takes reads and writes: it writes, its own replicas are in service,
-    /// and it knows of a leader of each of them.
+    /// and each of them has heard its leader, or a majority if it leads, in the last seconds.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_led = |shard: &Shard| match shard.group.leadership() {
-            Leadership::Own => true,
-            Leadership::Other(leader) => leader.is_some(),
-            Leadership::Stopped => false,
+        let is_led = |shard: &Shard| {
+            let is_known = match shard.group.leadership() {
+                Leadership::Own => true,
+                Leadership::Other(leader) => leader.is_some(),
+                Leadership::Stopped => false,
+            };
+            let heard = shard.group.since_contact();
+            is_known && heard.is_some_and(|since| since < LEADERLESS_AFTER)
         };
         !self.0.health.is_closing()
             && self.0.health.read_only().is_none()

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use breccia_transport::TransportError;
 use breccia_types::{Member, NodeId, RequestError, ShardId};
 use futures::future::{FutureExt, join_all};
 use serde::Serialize;
 
-use crate::control::{Answer, Ask, ask};
+use crate::control::{Answer, Ask, AskError, ask};
 use crate::membership::Heard;
-use crate::node::Node;
+use crate::node::{LEADERLESS_AFTER, Node};
 use crate::status::{NodeStatus, ShardRole, ShardStatus};
 
 /// How long a node may take to say how it stands.
@@ -54,7 +55,7 @@ pub struct ShardOverview {
     pub slot_first: u16,
     /// Its last slot.
     pub slot_last: u16,
-    /// The node that leads it, if one of those that answered does.
+    /// The node that leads it, if one of those that answered does and hears a majority.
     pub leader: Option<NodeId>,
     /// Its replicas as they are placed.
     pub replicas: Vec<ReplicaOverview>,
@@ -102,7 +103,7 @@ impl Node {
             let found = found.get(&shard).unwrap_or(&none);
             let leader = found
                 .iter()
-                .filter(|(_, status)| status.role == ShardRole::Leader)
+                .filter(|(_, status)| status.role == ShardRole::Leader && !has_lost(status))
                 .max_by_key(|(_, status)| status.term);
             let last = leader.map(|(_, status)| status.last_index);
             let replicas = placement.replicas(at).iter().map(|place| {
@@ -156,6 +157,7 @@ impl Node {
         match ask(transport, node, &Ask::Status, STATUS_WITHIN).await {
             Ok(Answer::Status { status }) => Ok(*status),
             Ok(_) => Err("it answered something else".to_owned()),
+            Err(AskError::Transport(TransportError::Unreachable { reason, .. })) => Err(reason),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -165,6 +167,12 @@ impl Node {
         let status = tokio::task::spawn_blocking(move || node.status()).await;
         status.map_err(|error| RequestError::Internal { reason: error.to_string() })
     }
+}
+
+/// Whether a leader leads nobody any more: it has not heard a majority for long. It does not
+/// know whether there is another.
+fn has_lost(leader: &ShardStatus) -> bool {
+    leader.heard_millis_ago.is_none_or(|millis| u128::from(millis) > LEADERLESS_AFTER.as_millis())
 }
 
 /// Every replica that some node says it holds.
