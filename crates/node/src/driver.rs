@@ -47,6 +47,9 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const REPORT_WITHIN: Duration = Duration::from_secs(1);
 /// How long a shard's leader may take to change its replicas, or to hand over.
 const CHANGE_WITHIN: Duration = Duration::from_secs(15);
+/// How long a node must have been missed before it is taken for replaced by one that has its
+/// address. Nodes that come back with swapped addresses find each other sooner.
+const REPLACED_AFTER: Duration = Duration::from_secs(5);
 /// How many shards are changed at once.
 const CHANGES_AT_ONCE: usize = 8;
 /// The most voters of the meta shard; further nodes follow it without a vote.
@@ -97,6 +100,8 @@ struct Look {
     led: BTreeMap<ShardId, (NodeId, LedShard)>,
     answering: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
+    /// Those of the lost in whose place there is another.
+    replaced: BTreeSet<NodeId>,
     /// Those that did not answer just now.
     absent: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
@@ -246,8 +251,13 @@ impl Driver {
                 .map(|member| member.node)
                 .collect()
         };
-        // A node that was started anew with an empty directory never comes back as it was.
-        let replaced = nodes(&|member| is_replaced(&state, &answering, member));
+        // A node that was started anew with an empty directory never comes back as it was. One
+        // whose address another has by chance is heard of again.
+        let is_missed = |node: NodeId| {
+            watch.heard.get(&node).is_some_and(|at| now.duration_since(*at) > REPLACED_AFTER)
+        };
+        let replaced =
+            nodes(&|member| is_missed(member.node) && is_replaced(&state, &answering, member));
         let lost = nodes(&|member| {
             replaced.contains(&member.node)
                 || !answering.contains(&member.node) && is_silent(member.node)
@@ -256,7 +266,8 @@ impl Driver {
             replaced.contains(&member.node) || member.status == MemberStatus::Draining
         });
         let absent = nodes(&|member| !answering.contains(&member.node));
-        Look { led, answering, lost, absent, draining, damaged: all_damaged, read_only, state }
+        let damaged = all_damaged;
+        Look { led, answering, lost, replaced, absent, draining, damaged, read_only, state }
     }
 
     /// Takes over into the placement what logs went ahead with; whether there was anything.
@@ -519,7 +530,7 @@ impl Driver {
         let mut has_forgotten = false;
         for member in look.state.members.values() {
             let node = member.node;
-            if is_replaced(&look.state, &look.answering, member) && !holds(node) {
+            if look.replaced.contains(&node) && !holds(node) {
                 self.meta.change(&MetaWrite::Remove { node }).await?;
                 tracing::info!(%node, address = %member.peer, "forgotten: another node has its address");
                 has_forgotten = true;

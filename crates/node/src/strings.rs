@@ -13,7 +13,7 @@ use breccia_types::limits::{
     BATCH_BYTES_MAX, KEY_BYTES_MAX, REQUEST_DEADLINE_DEFAULT, VALUE_BYTES_MAX,
 };
 use breccia_types::strings::{StringReply, StringWrite};
-use breccia_types::{Command, Outcome, RequestError, ShardId};
+use breccia_types::{Command, Outcome, RequestError, ShardId, join_parts};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -255,8 +255,9 @@ impl StringsInFlight {
                     .find(|of| of.shard == shard)
                     .map_or_else(|| Err(no_reply()), |of| of.answers.next(of.shard)),
                 Expected::FromAll => {
-                    let replies = self.shards.iter_mut().map(|of| of.answers.next(of.shard));
-                    replies.reduce(Result::and).unwrap_or_else(|| Err(no_reply()))
+                    let replies =
+                        self.shards.iter_mut().map(|of| (of.shard, of.answers.next(of.shard)));
+                    join_parts(replies, |_, last| last).unwrap_or_else(|| Err(no_reply()))
                 }
             })
             .collect()

@@ -6,7 +6,9 @@ use std::future::Future;
 use breccia_service::kv;
 use breccia_types::kv::{KvReply, KvWrite};
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
-use breccia_types::{Command, Outcome, Rejected, RequestError, RequestId, ShardId, Table, TableId};
+use breccia_types::{
+    Command, Outcome, Rejected, RequestError, RequestId, ShardId, Table, TableId, join_parts,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -91,9 +93,7 @@ impl Node {
             })
             .collect();
         // A shard that cannot take part does not keep the others from it.
-        let mut reply = Err(no_reply());
-        let mut failed = Ok(());
-        for (shard, outcomes) in join_all(waiting).await {
+        let replies = join_all(waiting).await.into_iter().map(|(shard, outcomes)| {
             let replied = outcomes.and_then(|outcomes| {
                 let outcome = outcomes.into_iter().next();
                 match write {
@@ -104,12 +104,16 @@ impl Node {
                     _ => reply_of(shard, table.id, outcome),
                 }
             });
-            match replied {
-                Ok(replied) => reply = Ok(replied),
-                Err(error) => failed = Err(error),
-            }
+            (shard, replied)
+        });
+        if matches!(write, KvWrite::DropTable { .. }) {
+            // It is begun again until every shard has done it: what keeps one is to be known.
+            return replies
+                .map(|(_, replied)| replied)
+                .reduce(Result::and)
+                .unwrap_or_else(|| Err(no_reply()));
         }
-        failed.and(reply)
+        join_parts(replies, |_, last| last).unwrap_or_else(|| Err(no_reply()))
     }
 
     /// Puts commands into the log of a shard, wherever that is led. If it is led here they

@@ -94,7 +94,7 @@ impl ShardMachine {
             applied = Applied { index: entry.index, stamp: applied.stamp.max(stamp) };
         }
         transaction.put_own(APPLIED, encode_applied(applied));
-        let dropped = (dropped != self.dropped).then_some(dropped);
+        let dropped = dropped.has_grown_since(&self.dropped).then_some(dropped);
         Ok(Prepared { batch: transaction.into_batch(), outcomes, applied, dropped })
     }
 

@@ -52,9 +52,10 @@ pub struct ServiceContext<'c, 't> {
     pub dropped: &'c mut DroppedTables,
 }
 
-/// Tables that were dropped, as one shard knows of them.
+/// Tables that were dropped, as one shard knows of them. Cheap to clone: copied when one more
+/// is noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DroppedTables(HashSet<TableId>);
+pub struct DroppedTables(Arc<HashSet<TableId>>);
 
 impl DroppedTables {
     /// Whether a table was dropped.
@@ -65,7 +66,14 @@ impl DroppedTables {
 
     /// Notes that a table was dropped.
     pub fn insert(&mut self, table: TableId) {
-        self.0.insert(table);
+        if !self.contains(table) {
+            Arc::make_mut(&mut self.0).insert(table);
+        }
+    }
+
+    /// Whether these are the tables of `earlier`, or some were noted since.
+    pub(crate) fn has_grown_since(&self, earlier: &Self) -> bool {
+        self.0.len() > earlier.0.len()
     }
 }
 

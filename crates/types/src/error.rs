@@ -184,6 +184,48 @@ pub enum RequestError {
     },
 }
 
+/// What the answers of several shards to one write come to. Those of two shards are merged by
+/// `merge`. `None` if there are no answers.
+///
+/// # Errors
+/// That nothing was done is said only if that is so of every shard: when some have done their
+/// part and one has refused, the outcome is unknown. [`RequestError::TableDropped`] says more
+/// than all others, since then no part matters.
+pub fn join_parts<T>(
+    parts: impl IntoIterator<Item = (ShardId, Result<T, RequestError>)>,
+    merge: impl Fn(T, T) -> T,
+) -> Option<Result<T, RequestError>> {
+    let mut done = None;
+    let mut failed: Option<(ShardId, RequestError)> = None;
+    let weight = |error: &RequestError| match error {
+        RequestError::TableDropped { .. } => 2,
+        RequestError::DeadlineExceeded | RequestError::OutcomeUnknown { .. } => 1,
+        _ => 0,
+    };
+    for (shard, part) in parts {
+        match part {
+            Ok(part) => {
+                done = Some(match done {
+                    Some(before) => merge(before, part),
+                    None => part,
+                });
+            }
+            Err(error) => {
+                if failed.as_ref().is_none_or(|(_, worst)| weight(worst) < weight(&error)) {
+                    failed = Some((shard, error));
+                }
+            }
+        }
+    }
+    match (failed, done) {
+        (None, done) => done.map(Ok),
+        (Some((shard, error)), Some(_)) if weight(&error) == 0 => {
+            Some(Err(RequestError::OutcomeUnknown { shard }))
+        }
+        (Some((_, error)), _) => Some(Err(error)),
+    }
+}
+
 impl RequestError {
     /// Who must act.
     #[must_use]
@@ -230,5 +272,35 @@ impl RequestError {
             Self::Storage { .. } => "storage",
             Self::Internal { .. } => "internal",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TableId;
+
+    #[test]
+    fn a_write_to_all_shards_that_some_refused_and_some_did_is_not_called_undone() {
+        let (one, two) = (ShardId::new(1), ShardId::new(2));
+        let busy = || RequestError::Busy { shard: two };
+        let unknown = |shard| RequestError::OutcomeUnknown { shard };
+        let dropped = || RequestError::TableDropped { id: TableId::new(7) };
+        let rows = [
+            (Ok(3), Ok(4), Ok(7)),
+            (Ok(3), Err(busy()), Err(unknown(two))),
+            (Err(busy()), Err(busy()), Err(busy())),
+            (Err(unknown(one)), Err(busy()), Err(unknown(one))),
+            (Err(busy()), Err(RequestError::DeadlineExceeded), Err(RequestError::DeadlineExceeded)),
+            (Ok(3), Err(dropped()), Err(dropped())),
+            (Err(dropped()), Err(unknown(two)), Err(dropped())),
+        ];
+        for (first, second, expected) in rows {
+            let parts = [(one, first), (two, second)];
+            assert_eq!(join_parts(parts.clone(), |a, b| a + b), Some(expected.clone()));
+            let turned = parts.into_iter().rev();
+            assert_eq!(join_parts(turned, |a, b| a + b), Some(expected));
+        }
+        assert_eq!(join_parts::<u32>([], |a, b| a + b), None);
     }
 }

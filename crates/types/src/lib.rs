@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use cluster::{Member, MemberStatus};
 pub use entry::{Command, Entry, Outcome, Rejected};
-pub use error::{Actor, RequestError};
+pub use error::{Actor, RequestError, join_parts};
 pub use id::{
     ClusterId, Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId,
 };

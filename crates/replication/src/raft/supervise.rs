@@ -79,14 +79,17 @@ impl Supervisor {
         let ended = self.look_after(&instance).await;
         self.receiver.forget(self.shared.shard);
         self.shared.set_instance(None);
-        match ended {
-            Ended::Failed(_) => instance.close().await,
-            Ended::Closed => {
-                let closing = tokio::time::timeout(CLOSE_PATIENCE, instance.close());
-                if closing.await.is_err() {
-                    tracing::error!(shard = %self.shared.shard, "the state machine hangs");
-                }
+        let closing = instance.close();
+        tokio::pin!(closing);
+        if matches!(ended, Ended::Failed(_)) {
+            // Before it has ended it cannot be started again.
+            tokio::select! {
+                () = &mut closing => return ended,
+                () = self.shared.closed() => {}
             }
+        }
+        if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
+            tracing::error!(shard = %self.shared.shard, "the state machine hangs");
         }
         ended
     }
