@@ -22,7 +22,8 @@ pub use cluster::{Member, MemberStatus};
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError};
 pub use id::{
-    ClusterId, Epoch, LogIndex, NodeId, ReductionId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId,
+    ClusterId, Epoch, LogIndex, NodeId, ReductionId, ReplicaId, RequestId, ServiceId, ShardId,
+    Slot, TableId,
 };
 pub use table::{
     Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions, TableView,

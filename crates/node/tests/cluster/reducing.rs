@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use breccia_node::{Node, NodeConfig, Reduction};
-use breccia_ring::ReplicaPlace;
+use breccia_ring::{ReplicaPlace, Role};
 use breccia_service::reduce::{Misfit, Reduce, ReduceError, Reductions, Rows};
 use breccia_types::reduce::{
     Aggregate, Coverage, Gaps, Input, KeyRange, Meter, Misfits, Progress, Scope,
@@ -166,8 +166,12 @@ async fn shards_without_a_majority_are_named_by_the_error_or_by_the_coverage() {
     let mut cluster = Cluster::start(4).await;
     let table = fill(&cluster.nodes[0]).await;
     wait_until("losing two nodes would stop some shards and not all", async || {
-        cluster.settled(3, 0).await;
-        pair_to_lose(&cluster.nodes).is_some()
+        let placement = cluster.nodes[0].placement();
+        let is_made = |places: &[ReplicaPlace]| {
+            places.len() == 3 && places.iter().all(|place| place.role == Role::Voter)
+        };
+        placement.shards().all(|(shard, _)| is_made(placement.replicas(shard)))
+            && pair_to_lose(&cluster.nodes).is_some()
     })
     .await;
     let (pair, lost) = pair_to_lose(&cluster.nodes).expect("a pair");

@@ -27,7 +27,9 @@ pub(crate) enum Overload {
          again a little later"
     )]
     Bodies,
-    #[error("{SCANS_OPEN_MAX} scans and reductions are under way already; try again a little later")]
+    #[error(
+        "{SCANS_OPEN_MAX} scans and reductions are under way already; try again a little later"
+    )]
     Scans,
 }
 
