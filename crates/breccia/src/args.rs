@@ -9,6 +9,7 @@ use crate::dev::DevArgs;
 use crate::exit::EXIT_HELP;
 use crate::export::ExportArgs;
 use crate::import::ImportArgs;
+use crate::reduce::ReduceArgs;
 use crate::rows::{CasArgs, DelArgs, GetArgs, MergeArgs, PutArgs};
 use crate::scan::{HistoryArgs, ScanArgs};
 use crate::serve::ServeArgs;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Read rows in key order
     Scan(ScanArgs),
+    /// Reduce all rows of a table to one value, where they are
+    Reduce(ReduceArgs),
     /// Read the versions of a row, newest first
     History(HistoryArgs),
     /// Fill a table from a CSV, TSV or NDJSON file

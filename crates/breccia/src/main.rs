@@ -14,6 +14,7 @@ mod cluster;
 mod export;
 mod exported;
 mod import;
+mod reduce;
 mod rows;
 mod scan;
 mod table;
@@ -69,6 +70,7 @@ fn run(command: Command) -> Result<Exit> {
         Command::Cas(args) => wait(rows::cas(args)),
         Command::Merge(args) => wait(rows::merge(args)),
         Command::Scan(args) => wait(scan::scan(args)),
+        Command::Reduce(args) => wait(reduce::run(args)),
         Command::History(args) => wait(scan::history(args)),
         Command::Import(args) => wait(import::run(args)),
         Command::Export(args) => wait(export::run(args)),

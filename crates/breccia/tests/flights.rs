@@ -58,6 +58,7 @@ fn the_published_figures_of_the_flights_come_out_of_the_loaded_sample() {
     let said = node.run(&["import", "flights", sample, "--key", KEY]).ok();
     assert!(said.contains("336776 rows"), "{said}");
 
+    reductions_give_the_figures(&node);
     let mut figures = Figures::default();
     for line in node.run(&["export", "flights"]).ok().lines() {
         let row: Value = serde_json::from_str(line).expect("a row a line");
@@ -80,4 +81,41 @@ fn the_published_figures_of_the_flights_come_out_of_the_loaded_sample() {
     assert_eq!(figures.longest_delay, (1_301, "HA".to_owned(), 51));
     assert_eq!(figures.tail_numbers.len(), 4_043);
     assert_eq!([50, 90, 99].map(|percent| figures.delay_at(percent)), [-2, 49, 191]);
+}
+
+/// The same figures by one command each.
+fn reductions_give_the_figures(node: &Node) {
+    let reduce = |args: &[&str]| {
+        let said = node.run(&[&["reduce", "flights"], args].concat());
+        assert!(said.err.contains("rows"), "{}", said.err);
+        said.ok().trim_end().to_owned()
+    };
+    assert_eq!(reduce(&["count"]), "336776");
+    assert_eq!(reduce(&["count", "--prefix", "UA/"]), "58665");
+    assert_eq!(reduce(&["sum:i64", "--field", "distance"]), "350217607");
+    assert_eq!(reduce(&["min:i64", "--field", "distance"]), "17");
+    assert_eq!(reduce(&["max:i64", "--field", "distance"]), "4983");
+    assert_eq!(reduce(&["sum:f64", "--field", "dep_delay"]), "4152200.0");
+    let longest = reduce(&["top:1", "--field", "dep_delay"]);
+    assert!(longest.contains("1301.0") && longest.contains("HA/51/JFK"), "{longest}");
+
+    let delays = node.run(&["reduce", "flights", "quantiles", "--field", "dep_delay", "--json"]);
+    let delays: Value = serde_json::from_str(&delays.ok()).expect("JSON");
+    assert_eq!(delays["result"]["count"], 328_521);
+    assert_eq!(delays["coverage"]["skipped"], 336_776 - 328_521);
+    for (name, exact) in [("p50", -2.0), ("p90", 49.0), ("p99", 191.0_f64)] {
+        let found = delays["result"][name].as_f64().expect(name);
+        let error = delays["result"]["relative_error"].as_f64().expect("an error");
+        assert!((found - exact).abs() <= error * exact.abs() * 1.001, "{name} {found}");
+    }
+    let planes = node.run(&["reduce", "flights", "hll", "--field", "tailnum", "--json"]).ok();
+    let planes: Value = serde_json::from_str(&planes).expect("JSON");
+    let estimate = planes["result"]["estimate"].as_f64().expect("an estimate");
+    assert!((estimate / 4_043.0 - 1.0).abs() < 0.05, "{estimate}");
+
+    let strict = node.run(&["reduce", "flights", "sum:i64", "--field", "dep_delay", "--strict"]);
+    assert_eq!(strict.code, 4, "{strict:?}");
+    assert!(strict.err.contains("the field is null"), "{}", strict.err);
+    assert_eq!(node.run(&["reduce", "flights", "sum:i64"]).code, 4);
+    assert_eq!(node.run(&["reduce", "flights", "count", "--key", "--value"]).code, 2);
 }

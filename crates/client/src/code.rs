@@ -65,6 +65,8 @@ codes! {
     InvalidCursor = "invalid-cursor",
     /// Some other argument is not valid.
     InvalidArgument = "invalid-argument",
+    /// A row has nothing that a strict reduction can use.
+    UnfitRow = "unfit-row",
     /// A compare-and-set of a batch did not hold, so nothing of the batch was written.
     GuardFailed = "guard-failed",
     /// More is waiting than may wait.

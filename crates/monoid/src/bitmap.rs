@@ -23,11 +23,18 @@ pub(crate) struct Bitmap {
 impl State for Bitmap {
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError> {
         let text = text.trim_ascii();
-        for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        if text.is_empty() {
+            // An operand without integers is a slip, not a set.
+            return parse_u32(text).map(drop);
+        }
+        let words = || text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        for word in words() {
+            parse_u32(word)?;
+        }
+        for word in words() {
             self.set.insert(parse_u32(word)?);
         }
-        // An operand without integers is a slip, not a set.
-        if text.is_empty() { parse_u32(text).map(drop) } else { Ok(()) }
+        Ok(())
     }
 
     fn absorb(&mut self, body: &[u8]) -> Result<(), StateError> {

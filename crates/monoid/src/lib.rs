@@ -29,6 +29,7 @@
 //! merges for ever. Nothing in this crate panics on bytes it does not understand, reads a
 //! clock, or draws a random number.
 
+mod accumulator;
 mod limits;
 mod monoid;
 mod name;
@@ -52,6 +53,7 @@ mod quantiles;
 mod sum;
 mod top;
 
+pub use accumulator::Accumulator;
 pub use distinct::LgK;
 pub use limits::{
     LG_K_MAX, LG_K_MIN, RELATIVE_ERROR_MAX, RELATIVE_ERROR_MIN, STATE_BYTES_MAX,

@@ -1,5 +1,6 @@
 //! A table's monoid: its kind and parameters, and what can be done with its states.
 
+use crate::accumulator::Accumulator;
 use crate::bitmap::Bitmap;
 use crate::count::Count;
 use crate::distinct::{DistinctItems, LgK};
@@ -88,6 +89,12 @@ impl Monoid {
         self.encode(self.state().as_ref())
     }
 
+    /// A state to which operands are added one after the other; the identity at first.
+    #[must_use]
+    pub fn accumulator(&self) -> Accumulator {
+        Accumulator::new(*self, self.state())
+    }
+
     /// The encoded state of one operand that a person wrote.
     ///
     /// # Errors
@@ -164,7 +171,7 @@ impl Monoid {
         tag::decode(encoded).map(|(monoid, _)| monoid)
     }
 
-    fn encode(&self, state: &dyn State) -> Vec<u8> {
+    pub(crate) fn encode(&self, state: &dyn State) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         tag::encode(*self, &mut out);
         state.encode(&mut out);

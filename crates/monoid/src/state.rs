@@ -13,7 +13,7 @@ use crate::presented::Presented;
 /// `encode` is a function of the operands alone: not of their order, nor of how they were
 /// grouped. A body is what `encode` writes.
 pub(crate) trait State {
-    /// Adds an operand that a person wrote.
+    /// Adds an operand that a person wrote. After an error this state is as it was.
     fn add(&mut self, text: &[u8]) -> Result<(), OperandError>;
 
     /// Merges an encoded body. After an error this state is to be dropped.

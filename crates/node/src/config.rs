@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use breccia_replication::FsyncPolicy;
+use breccia_service::Reductions;
 use breccia_types::limits::{DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT};
 use breccia_types::time::{Clock, JumpGuard, SystemClock};
 use rustix::time::{ClockId, clock_gettime};
@@ -47,6 +48,17 @@ pub enum MembershipKind {
     Static,
 }
 
+/// How a node runs reductions.
+#[derive(Clone, Default)]
+pub struct ReduceConfig {
+    /// Those that it knows. All nodes of a cluster had better know the same.
+    pub reductions: Reductions,
+    /// How many threads may read for them at a time; one per core if `None`.
+    pub threads: Option<usize>,
+    /// How many other nodes it asks at once; `REDUCE_FAN_IN` if `None`.
+    pub fan_in: Option<usize>,
+}
+
 /// What an embedder chooses when it opens a node.
 pub struct NodeConfig {
     /// Where the data is.
@@ -68,6 +80,8 @@ pub struct NodeConfig {
     pub fsync: FsyncPolicy,
     /// Free disk space below which writes are refused, in bytes.
     pub disk_reserve_bytes: u64,
+    /// How reductions run.
+    pub reduce: ReduceConfig,
     /// Where time comes from.
     pub clock: Box<dyn Clock>,
 }
@@ -95,6 +109,7 @@ impl NodeConfig {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             fsync: FsyncPolicy::Always,
             disk_reserve_bytes: DISK_RESERVE_BYTES,
+            reduce: ReduceConfig::default(),
             clock: Box::new(JumpGuard::new(SystemClock, since_boot)),
         }
     }

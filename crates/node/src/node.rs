@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use breccia_replication::raft::{Leadership, PeerStatus, RaftGroup};
 use breccia_replication::{FsyncPolicy, SharedLog};
 use breccia_ring::{Placement, slot_of};
-use breccia_router::{Consistency, Router};
+use breccia_router::{Consistency, Reducer, Router};
 use breccia_store::{Engine, StoreError};
 use breccia_transport::{TcpTransport, Transport};
 use breccia_types::{Member, NodeClock, NodeId, RequestError, ShardId, Slot, Table, Timestamp};
@@ -24,6 +24,7 @@ use crate::local::Local;
 use crate::maintenance::Maintenance;
 use crate::membership::Views;
 use crate::meta::MetaLog;
+use crate::reduce::Reducing;
 use crate::replica::ShardData;
 use crate::replicas::{Holdings, ShardMap};
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) shards: ShardMap,
     pub(crate) local: Local,
     pub(crate) router: Router,
+    pub(crate) reducer: Reducer,
+    pub(crate) reducing: Reducing,
     pub(crate) meta: MetaLog,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) transport: Arc<dyn Transport>,

@@ -10,7 +10,8 @@ use breccia_replication::raft::{
 };
 use breccia_replication::{LogEvent, SharedLog, SharedLogOptions};
 use breccia_ring::{Placement, PlacementError};
-use breccia_router::{Consistency, METHOD as FORWARDED, Router};
+use breccia_router::reduce::METHOD as REDUCE;
+use breccia_router::{Consistency, METHOD as FORWARDED, Reducer, Router};
 use breccia_service::kv::KvService;
 use breccia_service::machine::read_applied;
 use breccia_service::meta::{ClusterState, MetaError, MetaService};
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alone::Alone;
 use crate::cluster::ClusterView;
-use crate::config::{NodeConfig, Peering, Storage};
+use crate::config::{NodeConfig, Peering, ReduceConfig, Storage};
 use crate::control::{ASK, Control, JOIN};
 use crate::directory::{Directory, DirectoryError};
 use crate::driver::{Driver, Nudge, Stranded};
@@ -43,6 +44,7 @@ use crate::maintenance::{Maintenance, Watch};
 use crate::membership::Watching;
 use crate::meta::MetaLog;
 use crate::node::{Chosen, Inner, Node, Shard, Tasks};
+use crate::reduce::Reducing;
 use crate::replica::Machines;
 use crate::replicas::{HoldError, Holdings, ShardMap};
 use crate::status::Reporter;
@@ -311,6 +313,9 @@ impl Opening {
             self.cluster.placements(),
             rand::random(),
         );
+        let ReduceConfig { reductions, threads, fan_in } = self.config.reduce.clone();
+        let reducing = Reducing::new(local.clone(), reductions, threads);
+        let reducer = Reducer::new(router.clone(), Arc::new(reducing.clone()), fan_in);
         let meta = MetaLog { router: router.clone(), cluster: Arc::clone(&self.cluster) };
         let nudge = Nudge::default();
         let reporter = Arc::new(Reporter::default());
@@ -341,6 +346,7 @@ impl Opening {
             let methods = MethodTable::new()
                 .serve(Replicas::METHODS, Access::Members, raft)?
                 .serve(FORWARDED.0..=FORWARDED.0, Access::Members, Arc::new(router.clone()))?
+                .serve(REDUCE.0..=REDUCE.0, Access::Members, Arc::new(reducer.clone()))?
                 .serve(JOIN.0..=JOIN.0, Access::Anyone, Arc::new(control.clone()))?
                 .serve(ASK.0..=ASK.0, Access::Members, Arc::new(control.clone()))?;
             let listener = tcp.listen(&peering.listen, Arc::new(methods)).await?;
@@ -403,6 +409,8 @@ impl Opening {
             shards,
             local,
             router,
+            reducer,
+            reducing,
             meta,
             holdings,
             transport: network.transport,

@@ -6,7 +6,7 @@
 //! transport, at whose other end [`Router`] is the handler and decides again. What may be
 //! done about an attempt that did not succeed is decided in `attempt`. Requests for many
 //! shards go through [`scatter`](mod@scatter), and pages of rows through
-//! [`merge`](mod@merge).
+//! [`merge`](mod@merge); reductions of all rows through [`reduce`](mod@reduce).
 
 pub mod route;
 
@@ -24,12 +24,14 @@ mod receive;
 pub mod metrics;
 
 pub mod merge;
+pub mod reduce;
 pub mod scatter;
 
 pub use local::{LocalError, LocalShards, ShardRead};
 pub use merge::{MergeLimits, PageSource, merged_page};
 pub use metrics::RouterMetrics;
 pub use receive::METHOD;
+pub use reduce::{LocalReduce, Reduced, Reducer, Work};
 pub use route::{Consistency, Hint, Journey, LocalRole, Reason, Route, View, route};
 pub use router::{Placed, Placements, Router};
 pub use scatter::Scatter;

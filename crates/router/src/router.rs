@@ -70,7 +70,7 @@ pub(crate) struct Inner {
     pub(crate) leaders: Leaders,
     pub(crate) suspects: Suspects,
     pub(crate) counters: Counters,
-    draws: Draws,
+    pub(crate) draws: Draws,
     /// One permit per byte that may wait for other nodes.
     waiting: Semaphore,
 }

@@ -285,7 +285,7 @@ fn take_body(from: &mut Reader) -> Result<Body, DecodeError> {
     })
 }
 
-fn put_consistency(to: &mut Writer<'_>, consistency: Consistency) {
+pub(crate) fn put_consistency(to: &mut Writer<'_>, consistency: Consistency) {
     match consistency {
         Consistency::Linearizable => to.put_u8(LINEARIZABLE),
         Consistency::Strict => to.put_u8(STRICT),
@@ -296,7 +296,7 @@ fn put_consistency(to: &mut Writer<'_>, consistency: Consistency) {
     }
 }
 
-fn take_consistency(from: &mut Reader) -> Result<Consistency, DecodeError> {
+pub(crate) fn take_consistency(from: &mut Reader) -> Result<Consistency, DecodeError> {
     Ok(match from.take_u8()? {
         LINEARIZABLE => Consistency::Linearizable,
         STRICT => Consistency::Strict,
@@ -317,19 +317,19 @@ fn take_outcome(from: &mut Reader) -> Result<Outcome, DecodeError> {
     Ok(if from.take_bool()? { Ok(from.take_bytes()?) } else { Err(Rejected::take(from)?) })
 }
 
-fn put_node(to: &mut Writer<'_>, node: NodeId) {
+pub(crate) fn put_node(to: &mut Writer<'_>, node: NodeId) {
     to.put_array(&node.get().to_be_bytes());
 }
 
-fn take_node(from: &mut Reader) -> Result<NodeId, DecodeError> {
+pub(crate) fn take_node(from: &mut Reader) -> Result<NodeId, DecodeError> {
     from.take_array().map(|bytes| NodeId::new(u64::from_be_bytes(bytes)))
 }
 
-fn put_duration(to: &mut Writer<'_>, duration: Duration) {
+pub(crate) fn put_duration(to: &mut Writer<'_>, duration: Duration) {
     to.put_varint(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
 }
 
-fn take_duration(from: &mut Reader) -> Result<Duration, DecodeError> {
+pub(crate) fn take_duration(from: &mut Reader) -> Result<Duration, DecodeError> {
     from.take_varint().map(Duration::from_micros)
 }
 

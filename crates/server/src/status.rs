@@ -47,6 +47,7 @@ const fn statuses_of(error: &RequestError) -> (Code, StatusCode) {
         | E::InvalidOperand { .. }
         | E::InvalidCursor
         | E::InvalidArgument { .. } => (Code::InvalidArgument, StatusCode::BAD_REQUEST),
+        E::UnfitRow { .. } => (Code::FailedPrecondition, StatusCode::UNPROCESSABLE_ENTITY),
         E::GuardFailed { .. } => (Code::Aborted, StatusCode::CONFLICT),
         E::Busy { .. } => (BUSY.grpc, BUSY.http),
         E::ReadOnly { .. } | E::ShardUnavailable { .. } | E::ShuttingDown => {
@@ -77,6 +78,7 @@ const fn title_of(error: &RequestError) -> &'static str {
         E::InvalidOperand { .. } => "Invalid operand",
         E::InvalidCursor => "Invalid cursor",
         E::InvalidArgument { .. } => "Invalid argument",
+        E::UnfitRow { .. } => "Unfit row",
         E::GuardFailed { .. } => "Guard failed",
         E::Busy { .. } => BUSY.title,
         E::ReadOnly { .. } => "Read-only",
@@ -115,6 +117,7 @@ mod tests {
             RequestError::CrossSlot,
             RequestError::ValueTooLong { bytes: 1 },
             RequestError::GuardFailed { index: 0 },
+            RequestError::UnfitRow { key: reason(), reason: reason() },
             RequestError::Busy { shard },
             RequestError::DeadlineExceeded,
             RequestError::OutcomeUnknown { shard },

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | write | every replica of a shard, in log order | [`Service::write`] |
 //! | read | a shard's leader, on its present state | [`Service::read`] |
-//! | reduce | every shard; partial results are combined on the way | [`Reduce`] |
+//! | reduce | a shard's leader, for every shard; partials are combined on the way | [`Reduce`] |
 //!
 //! The key-value service ([`kv`]) and the string service ([`strings`]) are written on it.
 //! A [`ShardMachine`] applies the entries of one shard's log by them.
@@ -20,5 +20,5 @@ pub mod strings;
 mod requests;
 
 pub use machine::{Prepared, ShardMachine};
-pub use reduce::{Count, Reduce};
+pub use reduce::{Count, Reduce, ReduceError, Reductions};
 pub use service::{DroppedTables, ReadError, Service, ServiceContext, Services, WriteError};

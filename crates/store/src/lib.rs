@@ -35,5 +35,5 @@ pub use memory::MemoryEngine;
 pub use retention::RetentionRules;
 pub use rocks::{IfMissing, RocksEngine, RocksOptions};
 pub use row::StoredRow;
-pub use table::{RowIter, ScanRange, TableReader};
+pub use table::{RowIter, RowRef, ScanRange, TableReader};
 pub use transaction::{NewVersion, Transaction};

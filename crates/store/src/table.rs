@@ -1,5 +1,6 @@
 //! Reads of one table in one state of one shard: rows, versions, scans.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use breccia_types::kv::{Direction, Row, Version};
@@ -45,6 +46,17 @@ pub struct ScanRange {
     pub direction: Direction,
     /// The rows as they were at this instant; versioned tables only.
     pub as_of: Option<Timestamp>,
+}
+
+/// A row as [`TableReader::visit`] shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRef<'r> {
+    /// Its key.
+    pub key: &'r [u8],
+    /// Its value; in a monoid table the encoded state.
+    pub value: &'r [u8],
+    /// The instant of its version; versioned tables only.
+    pub version: Option<Timestamp>,
 }
 
 impl<'a> TableReader<'a> {
@@ -201,6 +213,51 @@ impl<'a> TableReader<'a> {
             direction: range.direction,
             as_of: range.as_of.unwrap_or(Timestamp::MAX),
         }
+    }
+
+    /// Shows the rows of a range one after the other, in key order, without copying those of
+    /// plain and monoid tables, until `on_row` breaks off with something. Always forward.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn visit<B>(
+        &self,
+        range: &ScanRange,
+        mut on_row: impl FnMut(RowRef<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, StoreError> {
+        if self.kind == RowKind::Versioned {
+            return self.visit_copied(range, on_row);
+        }
+        let mut cursor = self.reader.cursor(self.scan_bounds(range));
+        cursor.seek_to_first();
+        while let Some((raw, stored)) = cursor.item() {
+            let head = row::decode_head(stored)?;
+            if !head.is_expired(self.now) {
+                let key = key::key_of_row(raw).unwrap_or_default();
+                let value = stored.get(head.bytes..).unwrap_or_default();
+                if let ControlFlow::Break(end) = on_row(RowRef { key, value, version: None }) {
+                    return Ok(Some(end));
+                }
+            }
+            cursor.next();
+        }
+        cursor.status()?;
+        Ok(None)
+    }
+
+    fn visit_copied<B>(
+        &self,
+        range: &ScanRange,
+        mut on_row: impl FnMut(RowRef<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, StoreError> {
+        for row in self.rows(range) {
+            let Row { key, value, version, .. } = row?;
+            let row = RowRef { key: &key, value: &value, version };
+            if let ControlFlow::Break(end) = on_row(row) {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
     }
 
     /// How many rows the table has in this shard. Visits each.

@@ -127,6 +127,14 @@ pub enum RequestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A row has nothing that a strict reduction can use.
+    #[error("the row {key:?} has no operand for the reduction: {reason}")]
+    UnfitRow {
+        /// Its key; bytes that are no text are replaced.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A guard of an atomic batch did not hold, so nothing of it was written.
     #[error(
         "command {index} of the batch found another value than it expected; nothing was written"
@@ -262,6 +270,7 @@ impl RequestError {
             Self::InvalidOperand { .. } => "invalid-operand",
             Self::InvalidCursor => "invalid-cursor",
             Self::InvalidArgument { .. } => "invalid-argument",
+            Self::UnfitRow { .. } => "unfit-row",
             Self::GuardFailed { .. } => "guard-failed",
             Self::Busy { .. } => "busy",
             Self::ReadOnly { .. } => "read-only",

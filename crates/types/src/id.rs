@@ -81,6 +81,10 @@ numeric_id!(
     /// A service whose write commands a log entry carries.
     ServiceId(u16), "service "
 );
+numeric_id!(
+    /// A reduction that nodes ask each other for.
+    ReductionId(u16), "reduction "
+);
 
 impl ShardId {
     /// The meta shard: it holds no slots, but what every node must agree on.
@@ -89,6 +93,18 @@ impl ShardId {
 
 impl ServiceId {
     /// Reads a service's number, written as a varint.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; [`DecodeError::OutOfRange`] if it is above 65535.
+    pub fn take(from: &mut Reader) -> Result<Self, DecodeError> {
+        let at = from.position();
+        let raw = u16::try_from(from.take_varint()?);
+        raw.map(Self).map_err(|_| DecodeError::OutOfRange { at })
+    }
+}
+
+impl ReductionId {
+    /// Reads a reduction's number, written as a varint.
     ///
     /// # Errors
     /// [`DecodeError`]; [`DecodeError::OutOfRange`] if it is above 65535.

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod error;
 pub mod kv;
 pub mod read;
+pub mod reduce;
 pub mod strings;
 pub mod wire;
 
@@ -21,7 +22,8 @@ pub use cluster::{Member, MemberStatus};
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError, join_parts};
 pub use id::{
-    ClusterId, Epoch, LogIndex, NodeId, ReplicaId, RequestId, ServiceId, ShardId, Slot, TableId,
+    ClusterId, Epoch, LogIndex, NodeId, ReductionId, ReplicaId, RequestId, ServiceId, ShardId,
+    Slot, TableId,
 };
 pub use table::{
     Column, ColumnType, Partition, Retention, Table, TableKind, TableOptions, TableView,

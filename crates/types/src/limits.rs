@@ -49,6 +49,15 @@ pub const FORWARD_HOPS_MAX: u8 = 4;
 /// `Busy`.
 pub const FORWARD_BYTES_WAITING_MAX: usize = 256 << 20;
 
+/// Nodes that one node asks at once for its part of a reduction; the others are asked by these.
+pub const REDUCE_FAN_IN: usize = 8;
+/// The most bytes of what a reduction has come to so far.
+pub const REDUCE_STATE_BYTES_MAX: usize = 16 << 20;
+/// The longest path to a field of a JSON value, in bytes.
+pub const FIELD_PATH_BYTES_MAX: usize = 1_024;
+/// How often the progress of a reduction is told.
+pub const REDUCE_PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How long a shard remembers the reply to a request id.
 pub const REQUEST_ID_REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// The most request ids that one shard remembers; the oldest go first.

@@ -200,6 +200,7 @@ impl Tables for Fake {
 #[tonic::async_trait]
 impl KeyValue for Fake {
     type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanPage, Status>> + Send>>;
+    type ReduceStream = Pin<Box<dyn Stream<Item = Result<v1::ReduceResponse, Status>> + Send>>;
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {
         self.on_try(&request, None)?;
@@ -255,6 +256,10 @@ impl KeyValue for Fake {
     }
 
     async fn count(&self, _: Request<v1::CountRequest>) -> Answer<v1::CountResponse> {
+        unused()
+    }
+
+    async fn reduce(&self, _: Request<v1::ReduceRequest>) -> Answer<Self::ReduceStream> {
         unused()
     }
 }

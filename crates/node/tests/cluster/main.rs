@@ -10,6 +10,7 @@
 mod clocks;
 mod counting;
 mod flood;
+mod reducing;
 mod repair;
 mod support;
 mod tables;

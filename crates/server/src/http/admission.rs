@@ -27,7 +27,9 @@ pub(crate) enum Overload {
          again a little later"
     )]
     Bodies,
-    #[error("{SCANS_OPEN_MAX} scans are being streamed already; try again a little later")]
+    #[error(
+        "{SCANS_OPEN_MAX} scans and reductions are under way already; try again a little later"
+    )]
     Scans,
 }
 
@@ -47,12 +49,12 @@ impl Default for Admission {
     }
 }
 
-/// The right to stream a scan; ends when it is dropped.
+/// The right to a scan or a reduction; ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ScanPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 impl Admission {
-    /// Makes room for one more streamed scan.
+    /// Makes room for one more streamed scan, or reduction.
     pub(crate) fn open_scan(&self) -> Result<ScanPermit, Overload> {
         let permit = Arc::clone(&self.scans).try_acquire_owned();
         permit.map(ScanPermit).map_err(|_| Overload::Scans)

@@ -33,6 +33,11 @@ impl Deadline {
         }
     }
 
+    /// How long the client still waits, if it said so.
+    pub(crate) fn time_left(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
     /// The deadline of a request that [`enforce`] has seen.
     pub(crate) fn of(extensions: &axum::http::Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()

@@ -23,7 +23,8 @@ pub const STREAM_MESSAGES_WAITING_MAX: usize = 4;
 pub const MULTI_GET_BYTES_MAX: usize = 64 << 20;
 /// Bytes of request bodies that may be in memory together before clients hear `busy`.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 512 << 20;
-/// Scans that may be streamed at a time before clients hear `busy`. Each holds one page.
+/// Scans and reductions that may be under way at a time before clients hear `busy`. Each scan
+/// holds one page.
 pub const SCANS_OPEN_MAX: usize = 128;
 /// How long a connection may be without a byte in either direction before it is closed.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15 * 60);

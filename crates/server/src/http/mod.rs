@@ -18,6 +18,7 @@ mod importer;
 mod multi_get;
 mod nodes;
 mod presented;
+mod reduction;
 mod scanner;
 mod versions;
 

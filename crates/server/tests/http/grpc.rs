@@ -6,7 +6,7 @@ use breccia_api::v1::import_client::ImportClient;
 use breccia_api::v1::import_response::Event;
 use breccia_api::v1::key_value_client::KeyValueClient;
 use breccia_api::v1::tables_client::TablesClient;
-use breccia_api::v1::{command, merge_request, put_request};
+use breccia_api::v1::{command, merge_request, put_request, reduce_response};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tonic::transport::Channel;
@@ -265,4 +265,43 @@ async fn the_node_is_told_about_and_tables_are_listed() {
     let describe = v1::DescribeTableRequest { name: "t".into() };
     let gone = clients.tables.describe(describe).await.expect_err("gone");
     assert_eq!(gone.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reduction_tells_its_progress_and_then_its_result() {
+    let mut clients = start("t", "plain").await;
+    for (key, value) in [("a", "{\"d\": [1, 7]}"), ("b", "{\"d\": [2, 8]}"), ("c", "{}")] {
+        clients.rows.put(put("t", key, value)).await.expect("written");
+    }
+    let request = |strict| v1::ReduceRequest {
+        table: "t".into(),
+        reduction: "mean:i64".into(),
+        input: Some(v1::reduce_request::Input::Field("d.1".into())),
+        strict,
+        ..Default::default()
+    };
+    let reply = clients.rows.reduce(request(false)).await.expect("an answer");
+    let mut events: Vec<_> =
+        reply.into_inner().map(|event| event.expect("an event")).collect().await;
+    let Some(reduce_response::Event::Result(result)) = events.pop().and_then(|event| event.event)
+    else {
+        panic!("the last event is the result");
+    };
+    assert_eq!(result.presented, r#"{"mean":7.5,"count":2,"sum":15}"#);
+    assert_eq!((result.rows, result.skipped), (3, 1));
+    assert_eq!((result.shards_asked, result.missing.len()), (result.shards_answered, 0));
+    for event in events {
+        assert!(matches!(event.event, Some(reduce_response::Event::Progress(_))), "{event:?}");
+    }
+
+    let mut refused = clients.rows.reduce(request(true)).await.expect("a stream").into_inner();
+    let status = loop {
+        match refused.next().await.expect("an end") {
+            Ok(event) => assert!(matches!(event.event, Some(reduce_response::Event::Progress(_)))),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(metadata(&status, "breccia-code"), Some("unfit-row"));
+    assert!(status.message().contains("\"c\""), "{}", status.message());
 }

@@ -285,3 +285,54 @@ async fn metrics_count_requests_by_route_and_tell_of_each_shard() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_table_are_reduced_and_the_answer_says_what_it_covers() {
+    let server = Running::start().await;
+    server.create("t", "plain").await;
+    for (key, value) in [("a%2F1", "{\"d\": 5}"), ("a%2F2", "{\"d\": -2.5}"), ("b%2F1", "{}")] {
+        server.put(&format!("/v1/tables/t/rows/{key}"), value.as_bytes()).await.ok();
+    }
+    let reduce = async |body| server.post("/v1/tables/t/reduce", &body).await;
+    let sum = reduce(json!({ "reduction": "sum:f64", "field": "d" })).await.ok();
+    assert_eq!(sum["result"], json!(2.5));
+    let coverage = &sum["coverage"];
+    assert_eq!(coverage["shards_asked"], coverage["shards_answered"]);
+    assert_eq!((&coverage["rows"], &coverage["skipped"]), (&json!(3), &json!(1)));
+    assert_eq!(coverage["missing"], json!([]));
+    let top = reduce(json!({ "reduction": "top:1", "field": "/d", "prefix": "a/" })).await.ok();
+    assert_eq!(top["result"], json!([{ "score": 5.0, "item": "a/1" }]));
+    let keys = json!({ "reduction": "count", "from": "a/2", "to": { "base64": "Yi8y" } });
+    assert_eq!(reduce(keys).await.ok()["result"], json!(2));
+    let last = reduce(json!({ "reduction": "max:bytes", "input": "key" })).await.ok();
+    assert_eq!(last["result"], json!("b/1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reduction_that_cannot_be_is_refused_with_what_is_wrong() {
+    let server = Running::start().await;
+    server.create("t", "plain").await;
+    server.create("m", "monoid:sum:i64").await;
+    server.put("/v1/tables/t/rows/k", b"no json").await.ok();
+    for row in ["/v1/tables/m/rows/a", "/v1/tables/m/rows/b"] {
+        server.put(row, b"9223372036854775807").await.ok();
+    }
+    let reduce =
+        async |table: &str, body| server.post(&format!("/v1/tables/{table}/reduce"), &body).await;
+    let merged = reduce("m", json!({ "reduction": "merge" })).await.ok();
+    assert_eq!(merged["result"], json!("18446744073709551614"), "sums go beyond 64 bits");
+    for (table, body, status, code) in [
+        ("t", json!({ "reduction": "avg", "field": "d" }), 400, "invalid-argument"),
+        ("t", json!({ "reduction": "sum:f64" }), 400, "invalid-argument"),
+        ("t", json!({ "reduction": "count", "field": "a..b" }), 400, "invalid-argument"),
+        ("t", json!({ "reduction": "count", "limit": 3 }), 400, "invalid-argument"),
+        ("t", json!({ "reduction": "merge" }), 400, "wrong-kind"),
+        ("t", json!({ "reduction": "last", "field": "d" }), 400, "wrong-kind"),
+        ("m", json!({ "reduction": "sum:i64", "input": "value" }), 400, "wrong-kind"),
+        ("t", json!({ "reduction": "hll", "field": "d", "strict": true }), 422, "unfit-row"),
+        ("none", json!({ "reduction": "count" }), 404, "unknown-table"),
+    ] {
+        let problem = reduce(table, body).await.problem(status, code);
+        assert!(code != "unfit-row" || problem.contains("\"k\""), "{problem}");
+    }
+}

@@ -78,6 +78,7 @@ impl RequestError {
                 put_text(to, argument);
                 put_text(to, reason);
             }
+            Self::UnfitRow { key, reason } => put_texts(to, &[key, reason]),
             Self::ShardUnavailable { shard, reason } => {
                 put_shard(to, *shard);
                 put_text(to, reason);
@@ -112,6 +113,7 @@ impl RequestError {
             "invalid-argument" => {
                 Self::InvalidArgument { argument: take_word(from)?, reason: take_text(from)? }
             }
+            "unfit-row" => Self::UnfitRow { key: take_text(from)?, reason: take_text(from)? },
             "guard-failed" => Self::GuardFailed { index: take_number(from)? },
             "busy" => Self::Busy { shard: ShardId::take(from)? },
             "read-only" => Self::ReadOnly { reason: take_text(from)? },

@@ -12,11 +12,13 @@ use futures::stream::{self, Stream, StreamExt, TryStreamExt, try_unfold};
 use tonic::{Request, Response, Status};
 
 use super::{answer, busy, status_of, wire};
+use crate::http::admission::ScanPermit;
 use crate::http::app::App;
 use crate::http::command::{self, RowCommand};
 use crate::http::consistency;
 use crate::http::deadline::Deadline;
 use crate::http::multi_get::multi_get;
+use crate::http::reduction::{self, Asked};
 use crate::http::scanner::{ScanBounds, Scanner};
 use crate::http::versions::version_page;
 
@@ -27,9 +29,12 @@ pub(super) struct KeyValueService {
 
 type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanPage, Status>> + Send>>;
 
+type ReduceStream = Pin<Box<dyn Stream<Item = Result<v1::ReduceResponse, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl KeyValue for KeyValueService {
     type ScanStream = ScanStream;
+    type ReduceStream = ReduceStream;
 
     async fn get(
         &self,
@@ -110,6 +115,17 @@ impl KeyValue for KeyValueService {
         };
         let reading = self.reading(&request)?;
         answer(reading.on_scan(request.into_inner(), bounds).await)
+    }
+
+    async fn reduce(
+        &self,
+        request: Request<v1::ReduceRequest>,
+    ) -> Result<Response<ReduceStream>, Status> {
+        let permit = self.app.admission.open_scan().map_err(busy)?;
+        let within = reduction::within(Deadline::of(request.extensions()));
+        let reading = self.reading(&request)?;
+        let asked = wire::reduction(request.into_inner(), within);
+        answer(asked.map(|asked| reading.on_reduce(asked, permit)))
     }
 
     async fn history(
@@ -284,6 +300,16 @@ impl KeyValueService {
             .try_flatten()
             .map_err(|error| status_of(&error));
         Ok(Box::pin(messages))
+    }
+
+    fn on_reduce(&self, asked: Asked, permit: ScanPermit) -> ReduceStream {
+        let node = self.app.node.clone();
+        let shards = node.placement().shards().count();
+        let events = reduction::run(node, asked, permit);
+        let messages = events
+            .map_ok(move |event| wire::reduce_response(event, shards))
+            .map_err(|error| status_of(&error));
+        Box::pin(messages)
     }
 
     async fn on_history(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use breccia_api::v1;
+use breccia_node::Reduction;
 use breccia_types::kv::{self, Direction, Expiry, History, KvReply, Scan};
+use breccia_types::reduce::{Gaps, Input, KeyRange, Misfits, Progress, Scope};
 use breccia_types::{
     Column, ColumnType, RequestError, RequestId, Retention, Table, TableOptions, Timestamp,
 };
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use crate::http::command::{Content, RowCommand, Swap, deleted, done, swapped};
 use crate::http::limits::SCAN_MESSAGE_BYTES;
 use crate::http::presented::presented;
+use crate::http::reduction::{Asked, Event, aggregate, field};
 
 /// Generates the conversion of one `oneof content` with a value and a state.
 macro_rules! content {
@@ -214,6 +217,60 @@ pub(super) fn table(table: &Table) -> v1::Table {
         key_template: options.key_template.clone(),
     };
     v1::Table { id: table.id.get(), name: table.name.clone(), options: Some(wire) }
+}
+
+/// A reduction that may take so long.
+pub(super) fn reduction(
+    request: v1::ReduceRequest,
+    within: Duration,
+) -> Result<Asked, RequestError> {
+    use v1::reduce_request::Input as Wire;
+    let input = match request.input {
+        None => None,
+        Some(Wire::Key(true)) => Some(Input::Key),
+        Some(Wire::Value(true)) => Some(Input::Value),
+        Some(Wire::Key(false) | Wire::Value(false)) => {
+            return Err(invalid("input", "key and value must be true, or absent"));
+        }
+        Some(Wire::Field(path)) => Some(field(&path)?),
+    };
+    let scope = Scope {
+        keys: KeyRange { prefix: request.prefix, from: request.from, to: request.to },
+        misfits: if request.strict { Misfits::Refuse } else { Misfits::Count },
+        gaps: if request.allow_partial { Gaps::Allow } else { Gaps::Refuse },
+        within,
+    };
+    let aggregate = aggregate(&request.reduction, input)?;
+    Ok(Asked { table: request.table, aggregate, scope })
+}
+
+/// What a client hears of a reduction of so many shards.
+pub(super) fn reduce_response(event: Event, shards: usize) -> v1::ReduceResponse {
+    use v1::reduce_response::Event as Wire;
+    let count = |shards: usize| u64::try_from(shards).unwrap_or(u64::MAX);
+    let event = match event {
+        Event::Progress(Progress { shards: shards_done, rows, bytes }) => {
+            let shards = count(shards);
+            Wire::Progress(v1::ReduceProgress { shards_done, shards, rows, bytes })
+        }
+        Event::End(Reduction { presented, coverage, .. }) => {
+            let shards_answered = count(coverage.shards_answered());
+            let missing = coverage.missing.into_iter().map(|missing| v1::MissingShard {
+                shard: missing.shard.get(),
+                reason: missing.reason,
+            });
+            Wire::Result(v1::ReduceResult {
+                presented,
+                shards_asked: count(coverage.shards_asked),
+                shards_answered,
+                missing: missing.collect(),
+                rows: coverage.read.rows,
+                bytes: coverage.read.bytes,
+                skipped: coverage.read.skipped,
+            })
+        }
+    };
+    v1::ReduceResponse { event: Some(event) }
 }
 
 pub(super) fn table_options(options: v1::TableOptions) -> Result<TableOptions, RequestError> {

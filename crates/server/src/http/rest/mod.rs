@@ -12,6 +12,7 @@ mod lines;
 mod octets;
 mod pages;
 mod problem;
+mod reduce;
 mod route;
 mod rows;
 mod scan;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use tonic::Status;
 
-use super::{admin, batch, history, import, pages, rows, scan, tables};
+use super::{admin, batch, history, import, pages, reduce, rows, scan, tables};
 use crate::http::app::App;
 use crate::http::grpc;
 
@@ -61,6 +61,7 @@ fn routes() -> Vec<Route> {
         Route::at("/v1/tables/{table}/rows/{key}/history").get(history::history),
         Route::at("/v1/tables/{table}/multi-get").post(batch::multi_get),
         Route::at("/v1/tables/{table}/batch").post(batch::batch),
+        Route::at("/v1/tables/{table}/reduce").post(reduce::reduce),
         Route::at("/v1/tables/{table}/import").post(import::import),
         Route::at("/v1/status").get(admin::status),
         Route::at("/v1/nodes").get(admin::nodes),

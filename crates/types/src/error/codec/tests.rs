@@ -51,7 +51,8 @@ fn after(error: &RequestError) -> Option<RequestError> {
         E::OutcomeUnknown { .. } => Some(E::ShuttingDown),
         E::ShuttingDown => Some(E::Storage { reason: text() }),
         E::Storage { .. } => Some(E::Internal { reason: text() }),
-        E::Internal { .. } => None,
+        E::Internal { .. } => Some(E::UnfitRow { key: text(), reason: text() }),
+        E::UnfitRow { .. } => None,
     }
 }
 

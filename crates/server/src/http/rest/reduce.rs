@@ -1,0 +1,123 @@
+//! Reductions of all rows of a table.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::Extensions;
+use breccia_node::Reduction;
+use breccia_types::RequestError;
+use breccia_types::reduce::{Coverage, Gaps, Input, KeyRange, Meter, Misfits, Scope};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::extract::{JsonBody, PathParts, Reading, invalid};
+use super::octets::Octets;
+use super::problem::Problem;
+use crate::http::deadline::Deadline;
+use crate::http::reduction::{self, Asked};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReduceBody {
+    reduction: String,
+    field: Option<String>,
+    input: Option<WholeInput>,
+    #[serde(default)]
+    prefix: Octets,
+    from: Option<Octets>,
+    to: Option<Octets>,
+    #[serde(default)]
+    strict: bool,
+    #[serde(default)]
+    allow_partial: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WholeInput {
+    Key,
+    Value,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ReducedBody {
+    result: Value,
+    coverage: CoverageBody,
+}
+
+#[derive(Debug, Serialize)]
+struct CoverageBody {
+    shards_asked: usize,
+    shards_answered: usize,
+    missing: Vec<MissingBody>,
+    rows: u64,
+    bytes: u64,
+    skipped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct MissingBody {
+    shard: u32,
+    reason: String,
+}
+
+pub(super) async fn reduce(
+    Reading(app): Reading,
+    PathParts(table): PathParts<String>,
+    extensions: Extensions,
+    JsonBody(body): JsonBody<ReduceBody>,
+) -> Result<Json<ReducedBody>, Problem> {
+    let asked = body.into_asked(table, Deadline::of(&extensions))?;
+    let permit = app.admission.open_scan()?;
+    let meter = Arc::new(Meter::default());
+    let reduced = reduction::reduce(app.node, asked, meter, permit).await?;
+    Ok(Json(ReducedBody::new(reduced)?))
+}
+
+impl ReduceBody {
+    fn into_asked(self, table: String, deadline: Deadline) -> Result<Asked, RequestError> {
+        let input = match (self.field, self.input) {
+            (Some(_), Some(_)) => {
+                return Err(invalid("input", "give a field or an input, not both".to_owned()));
+            }
+            (Some(path), None) => Some(reduction::field(&path)?),
+            (None, Some(WholeInput::Key)) => Some(Input::Key),
+            (None, Some(WholeInput::Value)) => Some(Input::Value),
+            (None, None) => None,
+        };
+        let bytes = |octets: Option<Octets>| octets.map(|octets| octets.0);
+        let keys = KeyRange { prefix: self.prefix.0, from: bytes(self.from), to: bytes(self.to) };
+        let scope = Scope {
+            keys,
+            misfits: if self.strict { Misfits::Refuse } else { Misfits::Count },
+            gaps: if self.allow_partial { Gaps::Allow } else { Gaps::Refuse },
+            within: reduction::within(deadline),
+        };
+        Ok(Asked { table, aggregate: reduction::aggregate(&self.reduction, input)?, scope })
+    }
+}
+
+impl ReducedBody {
+    fn new(reduced: Reduction) -> Result<Self, RequestError> {
+        let result = serde_json::from_str(&reduced.presented)
+            .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
+        let Coverage { shards_asked, missing, read } = &reduced.coverage;
+        let missing = missing.iter();
+        Ok(Self {
+            result,
+            coverage: CoverageBody {
+                shards_asked: *shards_asked,
+                shards_answered: reduced.coverage.shards_answered(),
+                missing: missing
+                    .map(|missing| MissingBody {
+                        shard: missing.shard.get(),
+                        reason: missing.reason.clone(),
+                    })
+                    .collect(),
+                rows: read.rows,
+                bytes: read.bytes,
+                skipped: read.skipped,
+            },
+        })
+    }
+}
