@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use breccia_replication::raft::{
-    Leadership, OpenError as ReplicaError, Replicas, ReplicasConfig, Timing, TrafficLimits,
+    Leadership, LogLimits, OpenError as ReplicaError, Replicas, ReplicasConfig, Timing,
+    TrafficLimits,
 };
 use breccia_replication::{LogEvent, SharedLog, SharedLogOptions};
 use breccia_ring::{Placement, PlacementError};
@@ -56,8 +57,8 @@ const LEADERS_WITHIN: Duration = Duration::from_secs(10);
 const LEADERS_POLL: Duration = Duration::from_millis(5);
 /// How long a new node waits for what its cluster has agreed on.
 const STATE_WITHIN: Duration = Duration::from_secs(60);
-/// Bytes of a shard's log after which it is cut.
-const LOG_BYTES_MAX: u64 = 64 << 20;
+/// How long the logs may get before they are cut.
+const LOG_LIMITS: LogLimits = LogLimits { shard_bytes_max: 64 << 20, node_bytes_max: 4 << 30 };
 
 /// Why a node cannot be opened. The text says what to do.
 #[derive(Debug, Error)]
@@ -295,7 +296,7 @@ impl Opening {
                 timing: Timing::default(),
                 traffic: TrafficLimits::default(),
                 snapshots: self.databases.snapshots.clone(),
-                log_bytes_max: LOG_BYTES_MAX,
+                log_limits: LOG_LIMITS,
             },
         )?;
         let raft = replicas.handler();

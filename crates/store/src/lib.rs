@@ -19,6 +19,8 @@ pub mod export;
 pub mod table;
 pub mod transaction;
 
+mod claim;
+
 pub mod log;
 pub mod memory;
 pub mod retention;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -435,7 +436,14 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let open = || RocksEngine::open(directory.path(), &options(), Arc::default());
     let first = open().expect("opens");
+    let files = || {
+        let files = std::fs::read_dir(directory.path()).expect("lists");
+        files.map(|file| file.expect("lists").file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = files();
     assert!(matches!(open(), Err(StoreError::InUse { .. })));
+    // Not even RocksDB's own log was moved away.
+    assert_eq!(files(), before);
     drop(first);
     open().expect("opens again");
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,8 +141,17 @@ fn the_memory_twin_fails_and_stands_still_when_told_to() {
 #[test]
 fn a_log_that_is_open_is_not_opened_again() {
     let directory = tempfile::tempdir().expect("a directory");
-    let _first = open(directory.path()).expect("opens");
+    let first = open(directory.path()).expect("opens");
+    let files = || {
+        let files = fs::read_dir(directory.path()).expect("lists");
+        files.map(|file| file.expect("lists").file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = files();
     assert!(matches!(open(directory.path()).err(), Some(StoreError::InUse { .. })));
+    // Not even RocksDB's own log was moved away.
+    assert_eq!(files(), before);
+    drop(first);
+    open(directory.path()).expect("opens again");
 }
 
 /// The write-ahead file that holds what was written last.

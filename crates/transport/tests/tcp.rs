@@ -61,6 +61,23 @@ async fn a_peer_that_falls_silent_is_noticed_on_both_sides_and_reached_again_lat
     assert_eq!(a.transport.status().counts.reconnects, 1);
 }
 
+/// The other side's answers to pings wait behind a frame that is longer on its way than
+/// silence may last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_takes_a_long_frame_slowly_is_not_silent() {
+    let timing = Timing { silence_max: Duration::from_secs(1), ..hasty() };
+    let (a, b) = pair(timing).await;
+    let wire = Proxy::to(b.address.clone()).await;
+    a.transport.peers().set(B, wire.address.clone());
+    wire.slow_down(25e6);
+    let long = Call { timeout: Duration::from_secs(30), body: bytes(75 << 20), ..call(SLOW, "") };
+    let start = Instant::now();
+    let outcome = soon(a.transport.call(B, long)).await;
+    assert!(outcome.is_ok(), "{outcome:?} after {:?}", start.elapsed());
+    assert!(start.elapsed() > 2 * timing.silence_max, "{:?}", start.elapsed());
+    assert_eq!(a.transport.status().counts.silences, 0);
+}
+
 #[tokio::test]
 async fn a_dead_peer_costs_few_attempts_and_its_callers_no_time() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

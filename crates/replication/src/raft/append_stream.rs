@@ -4,6 +4,10 @@
 //! in the same order. Everything happens while the stream of replies is polled, so that a
 //! stream that is dropped never takes another request.
 //!
+//! Requests of more than a few entries' bytes would make the heartbeats of all shards wait, as
+//! they share a connection. So a session runs on one lane at a time: a request that belongs on
+//! the other waits for the replies to those before it, and the stream is opened anew there.
+//!
 //! An error is yielded only after a request was taken: openraft pauses between attempts at
 //! the place where it hands out a request, so failing earlier would be a busy loop.
 
@@ -25,6 +29,12 @@ use super::wire;
 const WINDOW_REQUESTS: usize = 64;
 /// Bytes of requests after which no further one is taken until a reply comes.
 const WINDOW_BYTES: usize = 4 << 20;
+/// Requests longer than this, in bytes, go by the bulk connection: twice what openraft is given
+/// at once, so only a single entry can be as long.
+const CONTROL_REQUEST_BYTES_MAX: usize = 2 << 20;
+/// What the way to a replica, and its log, must manage per second at least. A longer request
+/// gets as much more time.
+const BYTES_PER_SECOND_MIN: usize = 1 << 20;
 
 type Append = AppendEntriesRequest<GroupConfig>;
 type Reply = Result<StreamAppendResult<GroupConfig>, RpcError>;
@@ -39,18 +49,28 @@ struct Session<S> {
     link: Link,
     /// `None` when openraft has no more requests.
     input: Option<S>,
+    lane: Lane,
     sender: Option<MessageSender>,
     receiver: MessageReceiver,
     /// The next message, until the transport has taken it.
     message: Option<Bytes>,
+    /// A message for the other lane, until all replies have come on this one.
+    held: Option<Bytes>,
     window: Window,
 }
 
-/// Requests whose replies have not come: when each was taken and its bytes.
+/// Requests whose replies have not come.
 #[derive(Default)]
 struct Window {
-    requests: VecDeque<(Instant, usize)>,
+    requests: VecDeque<Sent>,
     bytes: usize,
+}
+
+struct Sent {
+    bytes: usize,
+    /// When its reply is late, and after how long that is.
+    deadline: Instant,
+    timeout: Duration,
 }
 
 enum Event {
@@ -86,35 +106,52 @@ where
 {
     /// Takes the first request, then opens the stream. `None` if there is no request.
     async fn open(link: Link, mut input: S) -> Option<Result<Self, RpcError>> {
-        let first = input.next().await?;
-        let timeout = link.timing().reply_timeout();
-        let opened = link.open(wire::APPEND_STREAM, Lane::Control, timeout).await;
-        let Duplex { sender, receiver } = match opened {
+        let first = encode(&link, &input.next().await?);
+        let lane = lane_of(&first);
+        let Duplex { sender, receiver } = match open(&link, lane).await {
             Ok(duplex) => duplex,
-            Err(error) => return Some(Err(link.failed(&error, timeout))),
+            Err(error) => return Some(Err(error)),
         };
         let mut session = Self {
             link,
             input: Some(input),
+            lane,
             sender: Some(sender),
             receiver,
             message: None,
+            held: None,
             window: Window::default(),
         };
-        session.take(&first);
+        session.take(first);
         Some(Ok(session))
     }
 
-    fn take(&mut self, request: &Append) {
-        let message = wire::encoded(|to| self.link.put_append(to, request));
-        self.window.bytes += message.len();
-        self.window.requests.push_back((Instant::now(), message.len()));
-        self.message = Some(message);
+    fn take(&mut self, message: Bytes) {
+        if lane_of(&message) == self.lane {
+            self.window.push(message.len(), self.link.timing().reply_timeout());
+            self.message = Some(message);
+        } else {
+            self.held = Some(message);
+        }
+    }
+
+    /// Sends what was held on the lane it belongs on.
+    async fn change_lane(&mut self, message: Bytes) -> Result<(), RpcError> {
+        let lane = lane_of(&message);
+        let Duplex { sender, receiver } = open(&self.link, lane).await?;
+        (self.lane, self.receiver, self.sender) = (lane, receiver, Some(sender));
+        self.take(message);
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Reply> {
         loop {
-            if self.input.is_none() && self.message.is_none() {
+            if let Some(message) = self.held.take_if(|_| self.window.requests.is_empty())
+                && let Err(error) = self.change_lane(message).await
+            {
+                return Some(Err(error));
+            }
+            if self.input.is_none() && self.message.is_none() && self.held.is_none() {
                 // The other side then ends its replies.
                 self.sender = None;
                 if self.window.requests.is_empty() {
@@ -123,7 +160,7 @@ where
             }
             match self.event().await {
                 Event::Replied(reply) => return self.on_reply(reply),
-                Event::Requested(Some(request)) => self.take(&request),
+                Event::Requested(Some(request)) => self.take(encode(&self.link, &request)),
                 Event::Requested(None) => self.input = None,
                 Event::Sent { is_open } => {
                     self.message = None;
@@ -132,14 +169,14 @@ where
                         self.input = None;
                     }
                 }
-                Event::Late => return Some(Err(self.link.timed_out(self.timeout()))),
+                Event::Late => return Some(Err(self.link.timed_out(self.window.timeout()))),
             }
         }
     }
 
     async fn event(&mut self) -> Event {
-        let deadline = self.window.requests.front().map(|(taken, _)| *taken + self.timeout());
-        let takes_input = self.message.is_none() && !self.window.is_full();
+        let deadline = self.window.requests.front().map(|sent| sent.deadline);
+        let takes_input = self.message.is_none() && self.held.is_none() && !self.window.is_full();
         let input = self.input.as_mut().filter(|_| takes_input);
         tokio::select! {
             biased;
@@ -153,25 +190,51 @@ where
     fn on_reply(&mut self, reply: Option<Result<Bytes, TransportError>>) -> Option<Reply> {
         let reply = match reply {
             Some(Ok(reply)) => self.link.take_appended(reply).map_err(|error| unreadable(&error)),
-            Some(Err(error)) => Err(self.link.failed(&error, self.timeout())),
+            Some(Err(error)) => Err(self.link.failed(&error, self.window.timeout())),
             None if self.window.requests.is_empty() && self.input.is_none() => return None,
             None => Err(NetworkError::from_string("the other replica ended the stream").into()),
         };
-        if let Some((_, bytes)) = self.window.requests.pop_front() {
-            self.window.bytes = self.window.bytes.saturating_sub(bytes);
-        }
+        self.window.pop();
         Some(reply)
-    }
-
-    fn timeout(&self) -> Duration {
-        self.link.timing().reply_timeout()
     }
 }
 
 impl Window {
+    fn push(&mut self, bytes: usize, timeout: Duration) {
+        let more = bytes / BYTES_PER_SECOND_MIN;
+        let timeout = timeout + Duration::from_secs(u64::try_from(more).unwrap_or_default());
+        self.bytes += bytes;
+        self.requests.push_back(Sent { bytes, deadline: Instant::now() + timeout, timeout });
+    }
+
+    fn pop(&mut self) {
+        if let Some(sent) = self.requests.pop_front() {
+            self.bytes = self.bytes.saturating_sub(sent.bytes);
+        }
+    }
+
+    /// How long the next reply may take.
+    fn timeout(&self) -> Duration {
+        self.requests.front().map_or(Duration::ZERO, |sent| sent.timeout)
+    }
+
     fn is_full(&self) -> bool {
         self.requests.len() >= WINDOW_REQUESTS || self.bytes >= WINDOW_BYTES
     }
+}
+
+fn encode(link: &Link, request: &Append) -> Bytes {
+    wire::encoded(|to| link.put_append(to, request))
+}
+
+const fn lane_of(message: &Bytes) -> Lane {
+    if message.len() > CONTROL_REQUEST_BYTES_MAX { Lane::Bulk } else { Lane::Control }
+}
+
+async fn open(link: &Link, lane: Lane) -> Result<Duplex, RpcError> {
+    let timeout = link.timing().reply_timeout();
+    let opened = link.open(wire::APPEND_STREAM, lane, timeout).await;
+    opened.map_err(|error| link.failed(&error, timeout))
 }
 
 /// Whether the stream is still open after sending; pending if there is nothing to send.

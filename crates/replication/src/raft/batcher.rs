@@ -24,7 +24,7 @@ use super::codec;
 use super::instance::Instance;
 use super::shared::{Shared, hint_of};
 use super::types::GroupConfig;
-use super::waiting::{Expecting, answer, join};
+use super::waiting::Expecting;
 use crate::consensus::{ApplyError, LeaderHint, ProposeError};
 
 /// Entries of a shard that may be on their way at the same time. With one, the log idles while
@@ -34,7 +34,7 @@ const ENTRIES_IN_FLIGHT_MAX: usize = 2;
 type Leadership = CommittedLeaderIdOf<GroupConfig>;
 type WriteResult = ClientWriteResult<GroupConfig>;
 /// What became of an entry, `None` if that is unknown, and who expects to hear.
-type Written = (Option<WriteResult>, Vec<Expecting>);
+type Written = (Option<WriteResult>, Expecting);
 
 /// Proposes a shard's entries, until its queue is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -93,7 +93,7 @@ impl Batcher {
     }
 
     /// Puts the next entry into the log, or refuses what waits.
-    async fn propose(&mut self) -> Option<(oneshot::Receiver<WriteResult>, Vec<Expecting>)> {
+    async fn propose(&mut self) -> Option<(oneshot::Receiver<WriteResult>, Expecting)> {
         let (instance, leadership) = match self.lead().await {
             Ok(leading) => leading,
             Err(error) => {
@@ -101,14 +101,14 @@ impl Batcher {
                 return None;
             }
         };
-        let (commands, expecting) = join(self.shared.queue.take_entry());
+        let (commands, expecting) = self.shared.queue.take_entry().join();
         let reserved = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let stamp = self.shared.clock.stamp(reserved);
         let payload = codec::encode_payload(stamp, &commands);
         let (responder, reply) = ProgressResponder::complete_only();
         let write = instance.raft.write(payload).with_leader(leadership).responder(responder);
         if write.await.is_err() {
-            answer(expecting, Err(self.shared.not_running()));
+            expecting.answer(Err(self.shared.not_running()));
             return None;
         }
         Some((reply, expecting))
@@ -160,7 +160,7 @@ impl Batcher {
                 Err(ProposeError::Unknown)
             }
         };
-        answer(expecting, result);
+        expecting.answer(result);
     }
 }
 
@@ -168,7 +168,7 @@ impl Batcher {
 async fn until(
     mut given_up: watch::Receiver<u64>,
     reply: oneshot::Receiver<WriteResult>,
-    expecting: Vec<Expecting>,
+    expecting: Expecting,
 ) -> Written {
     tokio::select! {
         written = reply => (written.ok(), expecting),

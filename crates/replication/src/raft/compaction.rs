@@ -6,6 +6,8 @@
 //! everything. A leader keeps more, up to a limit, for those that are behind.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::RaftMetrics;
@@ -21,8 +23,54 @@ const KEPT_FOR_OTHERS_MAX: u64 = 4;
 /// How finely positions are told apart: marks per budget.
 const MARKS_PER_BUDGET: u64 = 16;
 
+/// How long logs may get before they are cut, in bytes of entries. A leader keeps up to four
+/// times as much while a replica is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// The log of one shard.
+    pub shard_bytes_max: u64,
+    /// The logs of all shards of a node, which share it evenly.
+    pub node_bytes_max: u64,
+}
+
+/// A node's limits, and how many shards share them.
+#[derive(Debug)]
+pub(crate) struct LogBudget {
+    limits: LogLimits,
+    shares: AtomicU64,
+}
+
+/// One shard's share of its node's log; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct LogShare(Arc<LogBudget>);
+
+impl LogBudget {
+    pub(crate) fn new(limits: LogLimits) -> Arc<Self> {
+        Arc::new(Self { limits, shares: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn share(self: &Arc<Self>) -> LogShare {
+        self.shares.fetch_add(1, Ordering::Relaxed);
+        LogShare(Arc::clone(self))
+    }
+}
+
+impl LogShare {
+    fn bytes(&self) -> u64 {
+        let LogLimits { shard_bytes_max, node_bytes_max } = self.0.limits;
+        let shares = self.0.shares.load(Ordering::Relaxed).max(1);
+        shard_bytes_max.min(node_bytes_max / shares).max(1)
+    }
+}
+
+impl Drop for LogShare {
+    fn drop(&mut self) {
+        self.0.shares.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Compaction {
-    budget: u64,
+    share: LogShare,
     /// Positions and the bytes applied until then, oldest first.
     marks: VecDeque<(u64, u64)>,
     flushed: Option<Instant>,
@@ -49,8 +97,8 @@ struct Situation {
 }
 
 impl Compaction {
-    pub(crate) const fn new(budget: u64) -> Self {
-        Self { budget, marks: VecDeque::new(), flushed: None }
+    pub(crate) const fn new(share: LogShare) -> Self {
+        Self { share, marks: VecDeque::new(), flushed: None }
     }
 
     pub(crate) async fn perform(
@@ -85,7 +133,8 @@ impl Compaction {
     }
 
     fn decide(&mut self, now: &Situation) -> Step {
-        self.mark(now);
+        let budget = self.share.bytes();
+        self.mark(now, budget);
         while let Some((_, (next, _))) = self.marks.front().zip(self.marks.get(1))
             && *next <= now.purged
         {
@@ -93,15 +142,15 @@ impl Compaction {
         }
         let bytes_purged = self.marks.front().map_or(now.bytes_applied, |(_, bytes)| *bytes);
         let kept = now.bytes_applied.saturating_sub(bytes_purged);
-        if kept <= self.budget {
+        if kept <= budget {
             return Step::Nothing;
         }
-        let keep = self.budget / 2;
+        let keep = budget / 2;
         let old = self.marks.iter().rev();
         let mut old = old.filter(|(_, bytes)| now.bytes_applied.saturating_sub(*bytes) >= keep);
         let Some((wanted, _)) = old.next() else { return Step::Nothing };
         let mut upto = now.exported.map_or(*wanted, |exported| exported.min(*wanted));
-        if kept <= self.budget.saturating_mul(KEPT_FOR_OTHERS_MAX) {
+        if kept <= budget.saturating_mul(KEPT_FOR_OTHERS_MAX) {
             upto = now.everywhere.map_or(upto, |everywhere| everywhere.min(upto));
         }
         if upto <= now.purged {
@@ -113,8 +162,8 @@ impl Compaction {
         }
     }
 
-    fn mark(&mut self, now: &Situation) {
-        let step = self.budget / MARKS_PER_BUDGET;
+    fn mark(&mut self, now: &Situation, budget: u64) {
+        let step = budget / MARKS_PER_BUDGET;
         let is_due = match self.marks.back() {
             Some((_, bytes)) => now.bytes_applied.saturating_sub(*bytes) > step,
             None => true,
@@ -136,11 +185,26 @@ mod tests {
 
     /// A driver that has seen every entry, of ten bytes each, up to `applied`.
     fn seen(applied: u64) -> Compaction {
-        let mut compaction = Compaction::new(1_000);
+        let mut compaction = Compaction::new(budget(u64::MAX).share());
         for index in 0..=applied {
-            compaction.mark(&situation(index, 0, 0));
+            compaction.mark(&situation(index, 0, 0), 1_000);
         }
         compaction
+    }
+
+    fn budget(node_bytes_max: u64) -> Arc<LogBudget> {
+        LogBudget::new(LogLimits { shard_bytes_max: 1_000, node_bytes_max })
+    }
+
+    #[test]
+    fn the_shards_of_a_node_share_its_log_and_each_has_its_own_limit() {
+        let budget = budget(2_500);
+        let mut shares = vec![budget.share(), budget.share()];
+        assert_eq!(shares[0].bytes(), 1_000);
+        shares.extend((0..3).map(|_| budget.share()));
+        assert_eq!(shares[0].bytes(), 500);
+        shares.truncate(1);
+        assert_eq!(shares[0].bytes(), 1_000);
     }
 
     #[test]

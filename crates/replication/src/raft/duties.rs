@@ -8,7 +8,7 @@ use openraft::{RaftMetrics, ServerState};
 use tokio::time::Instant;
 
 use super::change;
-use super::compaction::Compaction;
+use super::compaction::{Compaction, LogShare};
 use super::instance::Instance;
 use super::shared::{GroupHealth, Shared};
 use super::status::since_heard;
@@ -32,9 +32,9 @@ struct StallWatch {
 }
 
 impl Duties {
-    pub(crate) fn new(shared: Arc<Shared>, log_bytes_max: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log: LogShare) -> Self {
         let stall = StallWatch { applied: 0, since: Instant::now(), moved: None };
-        Self { shared, compaction: Compaction::new(log_bytes_max), stall }
+        Self { shared, compaction: Compaction::new(log), stall }
     }
 
     /// Does what is due. `no_room` says why the log waits for room, if it does.

@@ -15,6 +15,7 @@ pub mod group;
 pub mod replicas;
 
 pub mod change;
+pub mod compaction;
 pub mod machine;
 pub mod pool;
 pub mod reads;
@@ -26,7 +27,6 @@ mod proposals;
 mod shared;
 mod waiting;
 
-mod compaction;
 mod duties;
 mod guard;
 mod instance;
@@ -50,6 +50,7 @@ mod wire;
 mod tests;
 
 pub use change::{ChangeError, ReplicaChange};
+pub use compaction::LogLimits;
 pub use group::RaftGroup;
 pub use instance::OpenError;
 pub use machine::{MachineSource, ReplicaMachine, bootstrap_position, position_index};

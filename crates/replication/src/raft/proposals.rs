@@ -8,12 +8,25 @@ use breccia_types::limits::{PROPOSAL_BYTES_MAX, PROPOSAL_BYTES_WAITING_MAX};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::waiting::{ShardQueue, Waiting, bytes_of};
+use super::waiting::{Entry, ShardQueue, Waiting, bytes_of};
 use crate::consensus::{Proposal, ProposeError};
 
-/// Bytes of commands that wait on the node, in all its shards.
+/// Bytes of commands that wait or are on their way to a majority, in all shards of the node.
 #[derive(Debug, Default)]
 pub(crate) struct ByteBudget(AtomicUsize);
+
+/// What the commands of an entry take of the budget; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<ByteBudget>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
 
 impl ByteBudget {
     fn take(&self, bytes: usize) -> bool {
@@ -22,10 +35,6 @@ impl ByteBudget {
             (after <= PROPOSAL_BYTES_WAITING_MAX).then_some(after)
         };
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
 
@@ -82,21 +91,21 @@ impl ProposalQueue {
         }
     }
 
-    /// Takes what the next entry holds: whole proposals, in order.
-    pub(crate) fn take_entry(&self) -> Vec<Waiting> {
+    /// Takes what the next entry holds: whole proposals, in order. Its bytes count until it
+    /// is answered.
+    pub(crate) fn take_entry(&self) -> Entry {
         let (waiting, bytes) = self.state.lock().queue.take_entry();
-        self.budget.give_back(bytes);
-        waiting
+        Entry { waiting, charge: Charge { budget: Arc::clone(&self.budget), bytes } }
     }
 
     /// Answers everything that waits with an error.
     pub(crate) fn refuse_all(&self, error: &ProposeError) {
         loop {
-            let waiting = self.take_entry();
-            if waiting.is_empty() {
+            let entry = self.take_entry();
+            if entry.waiting.is_empty() {
                 return;
             }
-            for waiting in waiting {
+            for waiting in entry.waiting {
                 let _ = waiting.reply.send(Err(error.clone()));
             }
         }
@@ -133,7 +142,7 @@ mod tests {
         let _kept = queue.push(commands(PROPOSALS_WAITING_MAX, 0));
         assert_eq!(queue.push(commands(1, 0)).await, Err(ProposeError::Busy));
         assert!(queue.arrived().await);
-        assert_eq!(queue.take_entry().len(), 1);
+        assert_eq!(queue.take_entry().waiting.len(), 1);
         let proposal = queue.push(commands(1, 0));
         queue.close();
         assert!(queue.arrived().await);
@@ -150,17 +159,19 @@ mod tests {
         let refused = queue.push(commands(2, half)).await;
         assert!(matches!(refused, Err(ProposeError::TooLarge { commands: 2, .. })), "{refused:?}");
         let _small = queue.push(commands(1, half));
-        assert_eq!(queue.take_entry().len(), 1);
+        assert_eq!(queue.take_entry().waiting.len(), 1);
     }
 
     #[tokio::test]
-    async fn one_shards_bytes_make_another_busy() {
+    async fn one_shards_bytes_make_another_busy_until_its_entry_is_answered() {
         let budget = Arc::new(ByteBudget::default());
         let (one, other) = (ProposalQueue::new(budget.clone()), ProposalQueue::new(budget));
         let each = PROPOSAL_BYTES_WAITING_MAX / 4;
         let kept: Vec<_> = (0..4).map(|_| one.push(commands(1, each))).collect();
         assert_eq!(other.push(commands(1, each)).await, Err(ProposeError::Busy));
-        drop(one.take_entry());
+        let taken = one.take_entry();
+        assert_eq!(other.push(commands(1, each)).await, Err(ProposeError::Busy));
+        drop(taken);
         let _kept = (kept, other.push(commands(1, each)));
         assert_eq!(other.waiting(), 1);
     }

@@ -8,6 +8,7 @@ use breccia_transport::{Handler, Method, Transport};
 use breccia_types::{NodeClock, ReplicaId, ShardId};
 use parking_lot::RwLock;
 
+use super::compaction::{LogBudget, LogLimits};
 use super::group::RaftGroup;
 use super::instance::{LogOpener, LogSource, OpenError, Opener, Surroundings};
 use super::log::SharedLog;
@@ -37,8 +38,8 @@ pub struct ReplicasConfig {
     /// A folder for snapshots on their way, on the same file system as the shards. What is in
     /// it at the start is removed.
     pub snapshots: PathBuf,
-    /// Bytes of a shard's log after which it is cut.
-    pub log_bytes_max: u64,
+    /// How long the logs may get.
+    pub log_limits: LogLimits,
 }
 
 /// All replicas of a node, at most one of each shard.
@@ -49,7 +50,7 @@ pub struct Replicas {
     receiver: Arc<Receiver>,
     traffic: Arc<Traffic>,
     budget: Arc<ByteBudget>,
-    log_bytes_max: u64,
+    log_budget: Arc<LogBudget>,
     groups: RwLock<BTreeMap<ShardId, Arc<RaftGroup>>>,
     /// Held while replicas come and go.
     opening: tokio::sync::Mutex<()>,
@@ -93,7 +94,7 @@ impl Replicas {
             receiver,
             traffic,
             budget: Arc::default(),
-            log_bytes_max: config.log_bytes_max,
+            log_budget: LogBudget::new(config.log_limits),
             groups: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
         })
@@ -144,7 +145,7 @@ impl Replicas {
             shared,
             opener: Arc::clone(&self.opener),
             receiver: Arc::clone(&self.receiver),
-            log_bytes_max: self.log_bytes_max,
+            log_budget: Arc::clone(&self.log_budget),
         };
         let (group, opened) = RaftGroup::start(supervisor).await;
         if let Err(error) = opened {

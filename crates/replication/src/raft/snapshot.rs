@@ -18,6 +18,7 @@ use bytes::Bytes;
 use openraft::RaftSnapshotBuilder;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::apply::unreadable;
 use super::machine::Position;
@@ -54,7 +55,7 @@ pub(crate) struct Incoming {
     position: Bytes,
 }
 
-/// A folder that is removed when dropped.
+/// A folder that is removed when dropped, by a thread that may wait for the disk.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -71,8 +72,15 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %error, "a folder was not removed");
+        let folder = std::mem::take(&mut self.0);
+        let remove = move || {
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "a folder was not removed");
+            }
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }

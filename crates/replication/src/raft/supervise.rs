@@ -10,6 +10,7 @@ use openraft_rt_tokio::TokioInstant;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::compaction::LogBudget;
 use super::duties::Duties;
 use super::instance::{Instance, OpenError, Opener};
 use super::receive::Receiver;
@@ -30,8 +31,7 @@ pub(crate) struct Supervisor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) opener: Arc<dyn Opener>,
     pub(crate) receiver: Arc<Receiver>,
-    /// Bytes of the log after which it is cut.
-    pub(crate) log_bytes_max: u64,
+    pub(crate) log_budget: Arc<LogBudget>,
 }
 
 enum Ended {
@@ -95,7 +95,7 @@ impl Supervisor {
     }
 
     async fn look_after(&self, instance: &Arc<Instance>) -> Ended {
-        let mut duties = Duties::new(Arc::clone(&self.shared), self.log_bytes_max);
+        let mut duties = Duties::new(Arc::clone(&self.shared), self.log_budget.share());
         let mut server = instance.raft.server_metrics();
         let next = || TokioInstant::now() + self.shared.timing.heartbeat;
         let mut due = next();

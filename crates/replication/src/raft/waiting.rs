@@ -6,12 +6,22 @@ use breccia_types::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_WAITI
 use breccia_types::{Command, Outcome};
 use tokio::sync::oneshot;
 
+use super::proposals::Charge;
 use crate::consensus::ProposeError;
 
 /// Commands that were proposed together, and where their outcomes go.
 pub(crate) struct Waiting {
     pub(crate) commands: Vec<Command>,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+    pub(crate) reply: Reply,
+}
+
+/// Where the outcomes of a proposal go.
+type Reply = oneshot::Sender<Result<Vec<Outcome>, ProposeError>>;
+
+/// The proposals of one entry.
+pub(crate) struct Entry {
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) charge: Charge,
 }
 
 /// What waits for one shard's next entries.
@@ -21,33 +31,38 @@ pub(crate) struct ShardQueue {
     commands: usize,
 }
 
-/// Where the outcomes of a proposal go, and how many there are.
+/// Who expects to hear of an entry.
 pub(crate) struct Expecting {
-    commands: usize,
-    reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+    /// How many outcomes each proposal has, and where they go.
+    proposals: Vec<(usize, Reply)>,
+    _charge: Charge,
 }
 
-/// The commands of one entry, and who expects their outcomes.
-pub(crate) fn join(waiting: Vec<Waiting>) -> (Vec<Command>, Vec<Expecting>) {
-    let mut all = Vec::new();
-    let mut expecting = Vec::with_capacity(waiting.len());
-    for Waiting { commands, reply } in waiting {
-        expecting.push(Expecting { commands: commands.len(), reply });
-        all.extend(commands);
+impl Entry {
+    /// Its commands, and who expects their outcomes.
+    pub(crate) fn join(self) -> (Vec<Command>, Expecting) {
+        let mut all = Vec::new();
+        let mut proposals = Vec::with_capacity(self.waiting.len());
+        for Waiting { commands, reply } in self.waiting {
+            proposals.push((commands.len(), reply));
+            all.extend(commands);
+        }
+        (all, Expecting { proposals, _charge: self.charge })
     }
-    (all, expecting)
 }
 
-/// Gives each proposal of an entry its outcomes, or all of them the error.
-pub(crate) fn answer(expecting: Vec<Expecting>, result: Result<Vec<Outcome>, ProposeError>) {
-    let mut outcomes = result.map(Vec::into_iter);
-    for Expecting { commands, reply } in expecting {
-        let answer = match &mut outcomes {
-            Ok(outcomes) => Ok(outcomes.by_ref().take(commands).collect()),
-            Err(error) => Err(error.clone()),
-        };
-        // A client that went away no longer wants its answer.
-        let _ = reply.send(answer);
+impl Expecting {
+    /// Gives each proposal its outcomes, or all of them the error.
+    pub(crate) fn answer(self, result: Result<Vec<Outcome>, ProposeError>) {
+        let mut outcomes = result.map(Vec::into_iter);
+        for (commands, reply) in self.proposals {
+            let answer = match &mut outcomes {
+                Ok(outcomes) => Ok(outcomes.by_ref().take(commands).collect()),
+                Err(error) => Err(error.clone()),
+            };
+            // A client that went away no longer wants its answer.
+            let _ = reply.send(answer);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use rocksdb::{
 
 use super::reserve::Reserve;
 use super::{LogOp, LogRow, LogStore, ScanLimits};
+use crate::claim::Claim;
 use crate::engine::{Bounds, Durability, Usage};
 use crate::error::StoreError;
 use crate::rocks::{Database, IfMissing, check_logs, in_use, refuse_remains};
@@ -62,6 +63,8 @@ impl RocksLogOptions {
 pub struct RocksLog {
     database: Database,
     reserve: Reserve,
+    /// Given up after the database is closed.
+    _claim: Claim,
 }
 
 impl RocksLog {
@@ -79,7 +82,7 @@ impl RocksLog {
             refuse_remains(path, options.new)?;
         }
         let failed = |error: std::io::Error| StoreError::from_io(&error, OPEN);
-        std::fs::create_dir_all(path).map_err(failed)?;
+        let claim = Claim::of(path)?;
         let reserve = Reserve::open(path).map_err(failed)?;
         let database = match open_database(path, options) {
             Err(StoreError::DiskFull { detail }) => {
@@ -89,7 +92,7 @@ impl RocksLog {
             }
             opened => opened?,
         };
-        let log = Self { database, reserve };
+        let log = Self { database, reserve, _claim: claim };
         match log.reserve.take() {
             Ok(()) | Err(StoreError::DiskFull { .. }) => Ok(log),
             Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! The engine on RocksDB: one database per node, one column family per shard generation.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use rocksdb::{
 };
 
 use crate::batch::{Pending, ShardBatch};
+use crate::claim::Claim;
 use crate::engine::{Durability, Engine, MemoryUsage, ShardEngine};
 use crate::error::StoreError;
 use crate::retention::{Horizon, RetentionRules};
@@ -39,6 +41,20 @@ pub(crate) use wal_check::check_logs;
 
 pub(crate) type Database = DBWithThreadMode<MultiThreaded>;
 
+/// A database, and the claim on its folder, which is given up when it is closed.
+pub(crate) struct Opened {
+    database: Database,
+    _claim: Claim,
+}
+
+impl Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
 const NODE_FAMILY: &str = "node";
 
 /// The shards of a node, in one RocksDB database.
@@ -48,7 +64,7 @@ const NODE_FAMILY: &str = "node";
 pub struct RocksEngine {
     // Declared before the database, so that no handle outlives it.
     shards: RwLock<BTreeMap<ShardId, Arc<RocksShard>>>,
-    database: Arc<Database>,
+    database: Arc<Opened>,
     tuning: Arc<Tuning>,
     rules: Arc<RetentionRules>,
     path: PathBuf,
@@ -69,16 +85,17 @@ impl RocksEngine {
         rules: Arc<RetentionRules>,
     ) -> Result<Self, StoreError> {
         refuse_remains(path, options.new)?;
+        let claim = Claim::of(path)?;
         let is_marked = wal::is_marked_damaged(path);
         let strict = if is_marked {
             None
         } else {
             let tuning = Tuning::new(options);
-            match Self::open_with(path, tuning, Arc::clone(&rules), Checks::Strict) {
+            match Self::open_with(&claim, path, tuning, Arc::clone(&rules), Checks::Strict) {
                 Err(StoreError::DiskFull { detail }) => {
                     tracing::error!(%detail, "the disk is full: opening without writing files");
                     let tuning = Tuning::without_flushes(options);
-                    return Self::open_with(path, tuning, rules, Checks::Strict);
+                    return Self::open_with(&claim, path, tuning, rules, Checks::Strict);
                 }
                 Err(StoreError::Corrupt { shard, detail }) => Some((shard, detail)),
                 opened => return opened,
@@ -88,10 +105,11 @@ impl RocksEngine {
         if let Some((_, detail)) = strict {
             tracing::error!(%detail, "a file is damaged: only its shard is to suffer");
         }
-        Self::open_with(path, Tuning::new(options), rules, Checks::Lenient)
+        Self::open_with(&claim, path, Tuning::new(options), rules, Checks::Lenient)
     }
 
     fn open_with(
+        claim: &Claim,
         path: &Path,
         tuning: Tuning,
         rules: Arc<RetentionRules>,
@@ -115,7 +133,7 @@ impl RocksEngine {
         }
         let database = Database::open_cf_descriptors(&database_options, path, families)
             .map_err(|error| open_error(&error, path))?;
-        let database = Arc::new(database);
+        let database = Arc::new(Opened { database, _claim: claim.clone() });
         let engine = Self {
             shards: RwLock::default(),
             tuning,

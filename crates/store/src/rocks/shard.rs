@@ -21,7 +21,7 @@ use super::generation::Family;
 use super::options::Tuning;
 use super::reclaim::Expiries;
 use super::wal::WriteAheadLog;
-use super::{Database, flush, options};
+use super::{Database, Opened, flush, options};
 
 /// Expired bytes below which no compaction is asked for.
 const RECLAIM_BYTES_MIN: u64 = 8 << 20;
@@ -33,7 +33,7 @@ pub struct RocksShard {
     name: Family,
     // Declared before the database that it points into: fields drop in this order.
     family: Arc<BoundColumnFamily<'static>>,
-    database: Arc<Database>,
+    database: Arc<Opened>,
     log: Arc<WriteAheadLog>,
     tuning: Arc<Tuning>,
     cached_only: ReadOptions,
@@ -92,7 +92,7 @@ impl RocksShard {
         self.name
     }
 
-    pub(super) const fn database(&self) -> &Arc<Database> {
+    pub(super) const fn database(&self) -> &Arc<Opened> {
         &self.database
     }
 

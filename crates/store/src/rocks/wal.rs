@@ -10,7 +10,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 use crate::engine::Durability;
 use crate::error::StoreError;
 
-use super::Database;
+use super::Opened;
 
 /// The file that marks a database of which a background job has found a file damaged. An
 /// operator removes it when the file is restored.
@@ -40,7 +40,7 @@ enum LogState {
 
 /// The way of every write into the database.
 pub(super) struct WriteAheadLog {
-    database: Arc<Database>,
+    database: Arc<Opened>,
     path: PathBuf,
     checks: Checks,
     /// Held over every write to the log.
@@ -53,7 +53,7 @@ pub(super) fn is_marked_damaged(path: &Path) -> bool {
 }
 
 impl WriteAheadLog {
-    pub(super) fn new(database: Arc<Database>, path: &Path, checks: Checks) -> Self {
+    pub(super) fn new(database: Arc<Opened>, path: &Path, checks: Checks) -> Self {
         Self { database, path: path.to_owned(), checks, state: Mutex::new(LogState::Whole) }
     }
 
@@ -61,7 +61,7 @@ impl WriteAheadLog {
         self.checks
     }
 
-    pub(super) const fn database(&self) -> &Arc<Database> {
+    pub(super) const fn database(&self) -> &Arc<Opened> {
         &self.database
     }
 

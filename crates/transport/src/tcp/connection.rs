@@ -178,7 +178,8 @@ impl Connection {
             tokio::spawn(async move {
                 let outbox = &connection.outbox;
                 let expects_more = || connection.under_way() > 1;
-                let writing = outbox.write_to(write, connection.metrics(), expects_more);
+                let seen_by = (&connection.heard, connection.metrics());
+                let writing = outbox.write_to(write, seen_by, expects_more);
                 if let Some(Err(error)) = connection.closed.run_until_cancelled(writing).await {
                     connection.close(Closed::Unwritable(error.kind()));
                 }

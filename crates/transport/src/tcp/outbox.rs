@@ -22,6 +22,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use super::frame::{Encoded, Frame, HEAD_BYTES};
 use super::limits::{GATHERED_BODY_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX, WRITE_BYTES};
 use super::metrics::Metrics;
+use super::reader::Heard;
 
 pub(crate) struct Outbox {
     epoch: u32,
@@ -116,10 +117,13 @@ impl Outbox {
 
     /// Writes what is queued until the outbox has finished or is closed. While `expects_more`
     /// holds, tasks that are ready to run do so first, as they may have more to send.
+    ///
+    /// The other side is heard, too, when a further piece of a long frame is written: it takes
+    /// what came before, and whatever it would answer waits behind the frame.
     pub(crate) async fn write_to(
         &self,
         mut io: impl AsyncWrite + Unpin,
-        metrics: &Metrics,
+        (heard, metrics): (&Heard, &Metrics),
         expects_more: impl Fn() -> bool,
     ) -> io::Result<()> {
         let mut frames = Vec::new();
@@ -133,7 +137,14 @@ impl Outbox {
                 } else {
                     write(&mut io, &gathered, metrics).await?;
                     gathered.clear();
-                    write(&mut io, &frame.body, metrics).await?;
+                    let mut pieces = frame.body.chunks(WRITE_BYTES);
+                    if let Some(first) = pieces.next() {
+                        write(&mut io, first, metrics).await?;
+                    }
+                    for piece in pieces {
+                        write(&mut io, piece, metrics).await?;
+                        heard.mark();
+                    }
                 }
                 if gathered.len() >= WRITE_BYTES {
                     write(&mut io, &gathered, metrics).await?;
@@ -216,7 +227,7 @@ mod tests {
         outbox.finish();
         let metrics = Metrics::default();
         let (here, mut there) = tokio::io::duplex(1 << 20);
-        outbox.write_to(here, &metrics, || false).await.unwrap();
+        outbox.write_to(here, (&Heard::now(), &metrics), || false).await.unwrap();
         let mut written = Vec::new();
         there.read_to_end(&mut written).await.unwrap();
         assert_eq!(written.len(), 1_000 * (HEAD_BYTES + 5));
@@ -232,7 +243,10 @@ mod tests {
         tokio::pin!(waiting);
         assert!(futures::poll!(&mut waiting).is_pending());
         outbox.finish();
-        outbox.write_to(tokio::io::sink(), &Metrics::default(), || false).await.unwrap();
+        outbox
+            .write_to(tokio::io::sink(), (&Heard::now(), &Metrics::default()), || false)
+            .await
+            .unwrap();
         assert!(futures::poll!(&mut waiting).is_ready());
     }
 
@@ -245,7 +259,10 @@ mod tests {
         drop(share);
         assert_eq!(budget.available_permits(), 3);
         outbox.finish();
-        outbox.write_to(tokio::io::sink(), &Metrics::default(), || false).await.unwrap();
+        outbox
+            .write_to(tokio::io::sink(), (&Heard::now(), &Metrics::default()), || false)
+            .await
+            .unwrap();
         assert_eq!(budget.available_permits(), 10);
     }
 
@@ -268,7 +285,7 @@ mod tests {
         outbox.push(Frame::Ping);
         assert!(outbox.room(1).await.is_none());
         let metrics = Metrics::default();
-        outbox.write_to(tokio::io::sink(), &metrics, || false).await.unwrap();
+        outbox.write_to(tokio::io::sink(), (&Heard::now(), &metrics), || false).await.unwrap();
         assert_eq!(metrics.frames_sent.get(), 0);
     }
 }

@@ -13,7 +13,8 @@ use super::frame::{Frame, FrameError, HEAD_BYTES, Head};
 use super::limits::{READ_BYTES, RESERVED_BYTES_MAX};
 use super::metrics::Metrics;
 
-/// When a connection's other side was last heard: any byte counts, also within a long frame.
+/// When a connection's other side was last heard: any byte counts, also within a long frame,
+/// and so does its taking of one.
 #[derive(Debug)]
 pub(crate) struct Heard {
     start: Instant,
@@ -43,7 +44,7 @@ impl Heard {
         Self { start: Instant::now(), at_ms: AtomicU64::new(0) }
     }
 
-    fn mark(&self) {
+    pub(crate) fn mark(&self) {
         let elapsed = self.start.elapsed().as_millis();
         self.at_ms.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

@@ -1,22 +1,33 @@
-//! A wire that a test can freeze.
+//! A wire that a test can freeze or slow down.
+
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Carries connections to another address until it is frozen: then they stay open, and
-/// nothing passes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Carries connections to another address. While it is frozen they stay open, and nothing
+/// passes.
 pub(crate) struct Proxy {
     pub(crate) address: String,
-    is_frozen: watch::Sender<bool>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    is_frozen: bool,
+    /// For a piece of up to 64 KiB, each way.
+    pause: Duration,
 }
 
 impl Proxy {
     pub(crate) async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (is_frozen, state) = watch::channel(false);
+        let (change, state) = watch::channel(State::default());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let far = TcpStream::connect(&target).await.unwrap();
@@ -26,24 +37,34 @@ impl Proxy {
                 tokio::spawn(carry(far_read, near_write, state.clone()));
             }
         });
-        Self { address, is_frozen }
+        Self { address, state: change }
     }
 
     pub(crate) fn freeze(&self) {
-        self.is_frozen.send_replace(true);
+        self.state.send_modify(|state| state.is_frozen = true);
     }
 
     pub(crate) fn thaw(&self) {
-        self.is_frozen.send_replace(false);
+        self.state.send_modify(|state| state.is_frozen = false);
+    }
+
+    pub(crate) fn slow_down(&self, bytes_per_second: f64) {
+        let pause = Duration::from_secs_f64(PIECE_BYTES as f64 / bytes_per_second);
+        self.state.send_modify(|state| state.pause = pause);
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: watch::Receiver<bool>) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: watch::Receiver<State>) {
     let mut state = state;
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; PIECE_BYTES];
     loop {
         let Ok(count) = from.read(&mut buffer).await else { return };
-        let _ = state.wait_for(|is_frozen| !is_frozen).await;
+        let Ok(now) = state.wait_for(|state| !state.is_frozen).await.map(|now| *now) else {
+            return;
+        };
+        if !now.pause.is_zero() {
+            tokio::time::sleep(now.pause.mul_f64(count as f64 / PIECE_BYTES as f64)).await;
+        }
         if count == 0 || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breccia_types::NodeId;
+use bytes::Bytes;
 
 use super::support::{Cluster, assert_once, timing, wait_for};
 use crate::consensus::ShardConsensus;
@@ -94,4 +95,26 @@ async fn leadership_moves_to_the_replica_that_is_asked_for() {
     }
     let acknowledged = load.stop().await;
     assert_once(&cluster.agree(&[1, 2, 3]).await, &acknowledged);
+}
+
+/// An entry that takes longer on its way than a reply may, and than an election waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_many_megabytes_gets_over_a_slow_network_without_an_election() {
+    let cluster = Cluster::with_voters(3).await;
+    cluster.write("before").await;
+    let leader = cluster.leader().await;
+    let term = cluster.status(leader).map(|status| status.term);
+    *cluster.net.bytes_per_second.lock() = Some(6 << 20);
+    let (large, started) = ("x".repeat(12 << 20), Instant::now());
+    let (written, beside) = tokio::join!(cluster.propose(leader, &large), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.propose(leader, "beside it").await
+    });
+    assert_eq!((written, beside), (Ok(()), Ok(())));
+    assert!(started.elapsed() > timing().reply_timeout(), "{:?}", started.elapsed());
+    *cluster.net.bytes_per_second.lock() = None;
+    assert_eq!(cluster.leader().await, leader);
+    assert_eq!(cluster.status(leader).map(|status| status.term), term);
+    let content = cluster.agree(&[1, 2, 3]).await;
+    assert_eq!(content.iter().map(Bytes::len).collect::<Vec<_>>(), [6, large.len(), 9]);
 }

@@ -70,6 +70,7 @@ async fn receive_all(
         return Err(ReceiveError::OutOfOrder);
     };
     let meta = meta_of(&Position::decode(position.clone())?);
+    tokio::fs::create_dir_all(&folder).await?;
     let folder = Folder::create(folder)?;
     for file in files {
         receive_file(folder.path(), file, receiver).await?;

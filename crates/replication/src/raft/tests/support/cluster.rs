@@ -20,8 +20,8 @@ use super::machine::{Content, ToyMachines};
 use super::net::Net;
 use crate::consensus::{ProposeError, ShardConsensus};
 use crate::raft::{
-    GroupStatus, RaftGroup, ReplicaChange, Replicas, ReplicasConfig, Role, Timing, TrafficLimits,
-    bootstrap_position,
+    GroupStatus, LogLimits, RaftGroup, ReplicaChange, Replicas, ReplicasConfig, Role, Timing,
+    TrafficLimits, bootstrap_position,
 };
 
 pub(crate) const SHARD: ShardId = ShardId::new(1);
@@ -159,7 +159,10 @@ impl Cluster {
             timing: self.options.timing,
             traffic: TrafficLimits::default(),
             snapshots: node.folder.path().to_owned(),
-            log_bytes_max: self.options.log_bytes_max,
+            log_limits: LogLimits {
+                shard_bytes_max: self.options.log_bytes_max,
+                node_bytes_max: u64::MAX,
+            },
         };
         let replicas = Arc::new(Replicas::over(node.logs, config).expect("replicas"));
         self.net.attach(id, replicas.handler());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use breccia_transport::Duplex;
 use breccia_transport::{Call, Handler, Lane, Open, Peer, Transport, TransportError, duplex};
@@ -33,7 +34,13 @@ pub(crate) struct Net {
     /// Bytes that went through bulk streams, and how many more go before each breaks.
     pub(crate) bulk_bytes: AtomicUsize,
     pub(crate) bulk_breaks_after: Mutex<Option<usize>>,
+    /// How many bytes each lane from one node to another carries per second, if not any number.
+    pub(crate) bytes_per_second: Mutex<Option<usize>>,
+    wires: Mutex<BTreeMap<(NodeId, NodeId, IsBulk), Wire>>,
 }
+
+type IsBulk = bool;
+type Wire = Arc<tokio::sync::Mutex<()>>;
 
 #[derive(Clone)]
 pub(crate) struct NodeTransport {
@@ -50,6 +57,8 @@ impl Net {
             failures: AtomicUsize::new(0),
             bulk_bytes: AtomicUsize::new(0),
             bulk_breaks_after: Mutex::new(None),
+            bytes_per_second: Mutex::new(None),
+            wires: Mutex::default(),
         })
     }
 
@@ -101,8 +110,17 @@ impl Net {
         });
     }
 
-    /// Waits while messages on the way are held up.
-    async fn passes(&self, from: NodeId, to: NodeId) {
+    /// Waits while messages on the way are held up, and while this one, and those before it on
+    /// the lane, take their time.
+    async fn passes(&self, from: NodeId, to: NodeId, lane: Lane, bytes: usize) {
+        let per_second = *self.bytes_per_second.lock();
+        if let Some(per_second) = per_second {
+            let wire = (from, to, lane == Lane::Bulk);
+            let wire = Arc::clone(self.wires.lock().entry(wire).or_default());
+            let _alone = wire.lock().await;
+            let seconds = bytes as f64 / per_second as f64;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        }
         let mut changes = self.changed.subscribe();
         while self.state.lock().held.contains(&(from, to)) {
             if changes.changed().await.is_err() {
@@ -162,7 +180,7 @@ impl Net {
                     return;
                 }
             }
-            self.passes(way.0, way.1).await;
+            self.passes(way.0, way.1, lane, message.len()).await;
             if to.send(Ok(message)).await.is_err() {
                 return;
             }
@@ -179,9 +197,9 @@ impl Transport for NodeTransport {
             let (there, timeout) = (Arc::clone(&net), call.timeout);
             // A call that timed out still arrives.
             let answering = tokio::spawn(async move {
-                there.passes(me, to).await;
+                there.passes(me, to, Lane::Control, call.body.len()).await;
                 let answered = handler.on_call(peer, call.method, call.body).await;
-                there.passes(to, me).await;
+                there.passes(to, me, Lane::Control, 0).await;
                 answered
             });
             let answered = tokio::select! {
