@@ -22,6 +22,7 @@ use thiserror::Error;
 
 pub use aggregate::encode_aggregate;
 pub use count::Count;
+pub use field::{Found, find};
 pub use merge::MergeStates;
 pub use operands::Operands;
 pub use registry::{AnyReduce, Reductions, decode_partial, encode_request};
@@ -123,6 +124,12 @@ pub enum ReduceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The reduction cannot go on with some row, as by a division by zero.
+    #[error("{reason}")]
+    Refused {
+        /// What happened.
+        reason: String,
+    },
     /// Whoever asked is gone.
     #[error("nobody waits for it any more")]
     Stopped,
@@ -144,6 +151,7 @@ impl From<ReduceError> for RequestError {
             ReduceError::Unknown { .. } | ReduceError::TooLarge { .. } => {
                 invalid(error.to_string())
             }
+            ReduceError::Refused { reason } => invalid(reason),
             ReduceError::Malformed(source) => invalid(format!("it cannot be read: {source}")),
             ReduceError::Stopped | ReduceError::Late => Self::DeadlineExceeded,
             ReduceError::Store(error) => Self::Storage { reason: error.to_string() },

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// A number; its text is given.
     Number,
     /// A string; it is given.
@@ -24,7 +24,10 @@ pub(super) enum Found {
 
 /// Looks for what is at the path, and puts its text into `text`. Of members with the same name
 /// the last one counts.
-pub(super) fn find(
+///
+/// # Errors
+/// What makes it no JSON, wherever that is.
+pub fn find(
     json: &[u8],
     path: &[String],
     text: &mut Vec<u8>,

@@ -69,30 +69,40 @@ impl<'a> Rows<'a> {
         &mut self,
         mut on_row: impl FnMut(RowRef<'_>) -> Result<(), Misfit>,
     ) -> Result<(), ReduceError> {
+        self.visit_while(|row| on_row(row).map(ControlFlow::Continue))
+    }
+
+    /// The same, until `on_row` has seen enough.
+    ///
+    /// # Errors
+    /// As [`Rows::visit`].
+    pub fn visit_while(
+        &mut self,
+        mut on_row: impl FnMut(RowRef<'_>) -> Result<ControlFlow<()>, Misfit>,
+    ) -> Result<(), ReduceError> {
         let mut pulse = Pulse { stop: &self.stop, meter: self.meter, told: self.told };
         let (read, misfits) = (&mut self.read, self.misfits);
         pulse.check(*read)?;
         let ended = self.table.visit(&self.range, |row| {
             read.rows += 1;
             read.bytes += u64::try_from(row.key.len() + row.value.len()).unwrap_or(u64::MAX);
-            if let Err(Misfit(reason)) = on_row(row) {
-                if misfits == Misfits::Refuse {
+            match on_row(row) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return ControlFlow::Break(Ok(())),
+                Err(Misfit(reason)) if misfits == Misfits::Refuse => {
                     let (key, reason) = (Bytes::copy_from_slice(row.key), reason.into_owned());
-                    return ControlFlow::Break(ReduceError::Unfit { key, reason });
+                    return ControlFlow::Break(Err(ReduceError::Unfit { key, reason }));
                 }
-                read.skipped += 1;
+                Err(_) => read.skipped += 1,
             }
             match pulse.beat(*read) {
                 Ok(()) => ControlFlow::Continue(()),
-                Err(error) => ControlFlow::Break(error),
+                Err(error) => ControlFlow::Break(Err(error)),
             }
         });
         pulse.tell(*read);
         self.told = pulse.told;
-        match ended? {
-            None => Ok(()),
-            Some(error) => Err(error),
-        }
+        ended?.unwrap_or(Ok(()))
     }
 
     /// What has been read so far.

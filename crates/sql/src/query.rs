@@ -1,0 +1,224 @@
+//! Queries, and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use breccia_node::Node;
+use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
+use breccia_types::reduce::{Coverage, Gaps, KeyRange, Meter, Misfits, Scope};
+use breccia_types::{RequestError, Table};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement;
+use futures::stream::{BoxStream, StreamExt};
+
+use crate::error::SqlError;
+use crate::explain::{self, Explain};
+use crate::gather::{Gather, Gatherer};
+use crate::leaf::Leaf;
+use crate::limits::{Limits, QUERY_BYTES_MAX};
+use crate::relation::Relation;
+use crate::session::{self, PARTITIONS};
+use crate::stage::{Query, Stage};
+
+/// Answers queries over the tables of a cluster, of which this node is a member. Every node
+/// must have been opened with [`Stage`] among its reductions.
+#[derive(Clone)]
+pub struct Sql {
+    node: Node,
+    limits: Limits,
+}
+
+/// How a query is to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What becomes of rows that are not as their table declares them.
+    pub misfits: Misfits,
+    /// What becomes of shards that do not answer.
+    pub gaps: Gaps,
+    /// How long reading a table may take.
+    pub within: Duration,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            misfits: Misfits::default(),
+            gaps: Gaps::default(),
+            within: REQUEST_DEADLINE_DEFAULT,
+        }
+    }
+}
+
+/// The answer to a query, as it comes.
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows. Dropping it ends the work on all nodes.
+    pub batches: BoxStream<'static, Result<RecordBatch, SqlError>>,
+    /// What was read for it: complete when the rows have come to their end.
+    pub report: Report,
+}
+
+/// What the stages of a query have read and given so far.
+#[derive(Clone)]
+pub struct Report(Arc<Gatherer>);
+
+/// What a stage has read and given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageReport {
+    /// Which, from 0.
+    pub stage: usize,
+    /// The table.
+    pub table: String,
+    /// What it covers, and what was read.
+    pub coverage: Coverage,
+    /// Rows that came back.
+    pub rows_gathered: usize,
+    /// Bytes that came back.
+    pub bytes_gathered: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// The stages that have ended, in order.
+    #[must_use]
+    pub fn stages(&self) -> Vec<StageReport> {
+        let mut stages = self.0.reports.lock().clone();
+        stages.sort_by_key(|stage| stage.stage);
+        stages
+    }
+
+    /// All stages together: the shards and rows of a table that is read twice count twice.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        let mut all = Coverage::default();
+        for StageReport { coverage, .. } in self.stages() {
+            all.shards_asked += coverage.shards_asked;
+            all.missing.extend(coverage.missing);
+            all.read = all.read.and(coverage.read);
+        }
+        all
+    }
+
+    /// Bytes that all stages gave back.
+    #[must_use]
+    pub fn bytes_gathered(&self) -> usize {
+        self.stages().iter().map(|stage| stage.bytes_gathered).sum()
+    }
+}
+
+/// A query that was planned.
+pub(crate) struct Planned {
+    pub(crate) rest: Arc<dyn ExecutionPlan>,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) gatherer: Arc<Gatherer>,
+    state: SessionState,
+}
+
+impl Sql {
+    /// Answers queries at this node.
+    #[must_use]
+    pub const fn new(node: Node, limits: Limits) -> Self {
+        Self { node, limits }
+    }
+
+    /// Plans a query and begins to answer it. The meter tells how far its stages have come.
+    ///
+    /// # Errors
+    /// [`SqlError::Invalid`] or [`SqlError::TooLong`], before anything has run. The answer
+    /// itself may end with any other.
+    pub async fn query(
+        &self,
+        sql: &str,
+        asked: &Asked,
+        meter: &Arc<Meter>,
+    ) -> Result<Answer, SqlError> {
+        if sql.len() > QUERY_BYTES_MAX {
+            return Err(SqlError::TooLong { bytes: sql.len() });
+        }
+        let tables = self.node.tables().await?;
+        let (sql, explain) = match self.parse(sql, &[])? {
+            Statement::Explain(explain) => {
+                let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };
+                (explain.statement.to_string(), Some(how))
+            }
+            _ => (sql.to_owned(), None),
+        };
+        let planned = self.plan(&sql, &tables, asked, meter).await?;
+        match explain {
+            None => planned.answer(),
+            Some(how) => explain::answer(planned, how).await,
+        }
+    }
+
+    fn parse(&self, sql: &str, relations: &[Arc<Relation>]) -> Result<Statement, SqlError> {
+        let invalid = |error| SqlError::of_planning(&error);
+        let now = self.node.clock().now();
+        let state = session::open(relations.iter().cloned(), now, self.limits.memory_bytes);
+        session::parse(&state.map_err(invalid)?, sql).map_err(invalid)
+    }
+
+    async fn plan(
+        &self,
+        sql: &str,
+        tables: &[Arc<Table>],
+        asked: &Asked,
+        meter: &Arc<Meter>,
+    ) -> Result<Planned, SqlError> {
+        let invalid = |error| SqlError::of_planning(&error);
+        let at = self.node.clock().now();
+        let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::clone(table))));
+        let state = session::open(relations, at, self.limits.memory_bytes).map_err(invalid)?;
+        let statement = session::parse(&state, sql).map_err(invalid)?;
+        let named = state.resolve_table_references(&statement).map_err(invalid)?;
+        let is_named = |table: &&Arc<Table>| named.iter().any(|name| name.table() == table.name);
+        let named = tables.iter().filter(is_named).map(|table| table.as_ref().clone()).collect();
+        let query = Query::new(sql.to_owned(), at, named);
+        let plan = session::plan(&state, statement).await.map_err(invalid)?;
+        let gatherer = Arc::new(Gatherer {
+            node: self.node.clone(),
+            scope: Scope {
+                keys: KeyRange::default(),
+                misfits: asked.misfits,
+                gaps: asked.gaps,
+                within: asked.within,
+            },
+            meter: Arc::clone(meter),
+            reports: parking_lot::Mutex::default(),
+        });
+        let mut stages = Vec::new();
+        let rest = Stage::cut(&query, &plan, &state, &mut |stage, schema| {
+            stages.push(stage.clone());
+            Leaf::of(Gather { stage, gatherer: Arc::clone(&gatherer) }, schema, PARTITIONS)
+        });
+        Ok(Planned { rest: rest.map_err(invalid)?, stages, gatherer, state })
+    }
+}
+
+impl Planned {
+    pub(crate) fn answer(self) -> Result<Answer, SqlError> {
+        let (schema, report) = (self.rest.schema(), self.report());
+        let batches = execute_stream(self.rest, self.state.task_ctx());
+        let batches = batches.map_err(|error| SqlError::of_running(&error))?;
+        let batches = batches.map(|batch| batch.map_err(|error| SqlError::of_running(&error)));
+        Ok(Answer { schema, batches: batches.boxed(), report })
+    }
+
+    /// What its stages read and give, once they do.
+    pub(crate) fn report(&self) -> Report {
+        Report(Arc::clone(&self.gatherer))
+    }
+}
+
+impl From<SqlError> for RequestError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Request(error) => error,
+            error => Self::InvalidArgument { argument: "sql", reason: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! A stage of a query as a reduction.
+
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+
+use breccia_service::reduce::{Reduce, ReduceError, Rows};
+use breccia_types::wire::DecodeError;
+use breccia_types::{ReductionId, Table, Timestamp};
+use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::reader::StreamReader;
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use futures::FutureExt;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::cut::{Kind, StagePlan, cut, with_children};
+use crate::decode::Decoder;
+use crate::error::words;
+use crate::leaf::Leaf;
+use crate::limits::{PLANS_KEPT, STAGE_MEMORY_BYTES};
+use crate::pump::{Feed, Pump};
+use crate::relation::Relation;
+use crate::session;
+
+/// A part of a query that runs over the rows of one table, at the shards.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    request: Request,
+    prepared: OnceLock<Arc<Prepared>>,
+}
+
+/// What travels: enough to plan the query again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Request {
+    query: Query,
+    /// Which stage of the plan, from 0.
+    stage: usize,
+    /// Of the stage as the node that was asked has planned it.
+    digest: u32,
+}
+
+/// A query, and what its plan depends on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Query {
+    pub(crate) sql: String,
+    /// What `now()` is.
+    at_micros: i64,
+    /// The tables that it names.
+    tables: Vec<Table>,
+}
+
+impl Query {
+    pub(crate) fn new(sql: String, at: Timestamp, tables: Vec<Table>) -> Self {
+        Self { sql, at_micros: at.as_micros(), tables }
+    }
+}
+
+/// A stage, ready to run.
+#[derive(Debug)]
+struct Prepared {
+    stage: StagePlan,
+    /// How it was planned.
+    state: SessionState,
+}
+
+impl Stage {
+    /// The stages of a query's plan, and the rest of it, where `instead` stands for each.
+    pub(crate) fn cut(
+        query: &Query,
+        plan: &Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        instead: &mut dyn FnMut(Self, SchemaRef) -> Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut count = 0;
+        cut(plan, &mut |stage| {
+            let request = Request { query: query.clone(), stage: count, digest: stage.digest() };
+            count += 1;
+            let schema = stage.plan.schema();
+            let prepared = Arc::new(Prepared { stage, state: state.clone() });
+            instead(Self { request, prepared: OnceLock::from(prepared) }, schema)
+        })
+    }
+
+    pub(crate) const fn number(&self) -> usize {
+        self.request.stage
+    }
+
+    pub(crate) fn plan(&self) -> Result<&StagePlan> {
+        Ok(&self.prepared()?.stage)
+    }
+
+    fn prepared(&self) -> Result<&Arc<Prepared>> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let prepared = prepare(&self.request)?;
+        Ok(self.prepared.get_or_init(|| prepared))
+    }
+}
+
+/// Plans a query again, unless that was done of late.
+fn prepare(request: &Request) -> Result<Arc<Prepared>> {
+    static KEPT: Mutex<VecDeque<(Bytes, Arc<Prepared>)>> = Mutex::new(VecDeque::new());
+    let name = Bytes::from(encode(request));
+    let known =
+        KEPT.lock().iter().find(|(kept, _)| *kept == name).map(|(_, prepared)| prepared.clone());
+    if let Some(prepared) = known {
+        return Ok(prepared);
+    }
+    let Query { sql, at_micros, tables } = &request.query;
+    let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
+    let state = session::open(relations, Timestamp::from_micros(*at_micros), STAGE_MEMORY_BYTES)?;
+    let statement = session::parse(&state, sql)?;
+    let Some(plan) = session::plan(&state, statement).now_or_never() else {
+        return internal_err!("planning waits for something");
+    };
+    let mut stages = Vec::new();
+    cut(&plan?, &mut |stage| {
+        let plan = Arc::clone(&stage.plan);
+        stages.push(stage);
+        plan
+    })?;
+    let stage = stages.into_iter().nth(request.stage);
+    let Some(stage) = stage.filter(|stage| stage.digest() == request.digest) else {
+        return exec_err!(
+            "this node plans the query in another way than the node that was asked: they are of \
+             different versions"
+        );
+    };
+    let prepared = Arc::new(Prepared { stage, state });
+    let mut kept = KEPT.lock();
+    kept.truncate(PLANS_KEPT - 1);
+    kept.push_front((name, Arc::clone(&prepared)));
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// The operators over `leaf`, with memory of their own.
+    fn start(&self, plan: &Arc<dyn ExecutionPlan>, feed: Feed) -> Result<Pump> {
+        let runtime = session::runtime(STAGE_MEMORY_BYTES)?;
+        let context = TaskContext::from(&self.state).with_runtime(runtime);
+        Ok(Pump::new(feed, plan.execute(0, Arc::new(context))?))
+    }
+
+    fn partial(&self, rows: &mut Rows<'_>) -> Result<Vec<RecordBatch>, ReduceError> {
+        let scan = &self.stage.scan;
+        let feed = Feed::default();
+        let leaf = Leaf::of(feed.clone(), self.stage.scanned(), 1);
+        let plan = self.stage.over(&leaf).map_err(refused)?;
+        let mut pump = self.start(&plan, feed).map_err(refused)?;
+        let mut decoder = Decoder::new(scan, self.stage.scanned());
+        let (mut failed, mut taken, mut is_over) = (None, 0, false);
+        let mut flush = |decoder: &mut Decoder| {
+            let flow = decoder.finish().and_then(|batch| match batch {
+                Some(batch) => pump.push(batch),
+                None => Ok(ControlFlow::Continue(())),
+            });
+            flow.unwrap_or_else(|error| {
+                failed = Some(error);
+                ControlFlow::Break(())
+            })
+        };
+        rows.visit_while(|row| {
+            decoder.push(row)?;
+            taken += 1;
+            let has_enough = scan.limit.is_some_and(|limit| taken >= limit);
+            if !decoder.is_full() && !has_enough {
+                return Ok(ControlFlow::Continue(()));
+            }
+            is_over = flush(&mut decoder).is_break() || has_enough;
+            Ok(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if !is_over {
+            let _ = flush(&mut decoder);
+        }
+        match failed {
+            Some(error) => Err(refused(error)),
+            None => pump.finish().map_err(refused),
+        }
+    }
+
+    fn combine(
+        &self,
+        mut left: Vec<RecordBatch>,
+        right: Vec<RecordBatch>,
+    ) -> Result<Vec<RecordBatch>> {
+        left.extend(right);
+        let feed = Feed::default();
+        let leaf = Leaf::of(feed.clone(), self.stage.plan.schema(), 1);
+        let plan: Arc<dyn ExecutionPlan> = match self.stage.kind {
+            Kind::Rows { fetch } => return Ok(cut_to(left, fetch)),
+            Kind::Best => {
+                let sort = Arc::clone(&self.stage.plan);
+                with_children(&sort, vec![leaf])?
+            }
+            Kind::Aggregate => {
+                let Some(half) = self.stage.plan.downcast_ref::<AggregateExec>() else {
+                    return internal_err!("an aggregation is none");
+                };
+                Arc::new(AggregateExec::try_new(
+                    AggregateMode::PartialReduce,
+                    half.group_expr().as_final(),
+                    half.aggr_expr().to_vec(),
+                    vec![None; half.aggr_expr().len()],
+                    leaf,
+                    half.input_schema(),
+                )?)
+            }
+        };
+        let mut pump = self.start(&plan, feed)?;
+        for batch in left {
+            if pump.push(batch)?.is_break() {
+                break;
+            }
+        }
+        pump.finish()
+    }
+}
+
+/// The first so many rows.
+fn cut_to(batches: Vec<RecordBatch>, fetch: Option<usize>) -> Vec<RecordBatch> {
+    let Some(mut left) = fetch else { return batches };
+    let mut kept = Vec::new();
+    for batch in batches {
+        let rows = batch.num_rows().min(left);
+        left -= rows;
+        if rows > 0 {
+            kept.push(batch.slice(0, rows));
+        }
+    }
+    kept
+}
+
+impl Reduce for Stage {
+    const ID: ReductionId = ReductionId::new(4);
+    const NAME: &'static str = "sql";
+    /// An Arrow IPC stream.
+    type Partial = Bytes;
+
+    fn encode(&self) -> Vec<u8> {
+        encode(&self.request)
+    }
+
+    fn decode(request: Bytes) -> Result<Self, DecodeError> {
+        let request = serde_json::from_slice(&request);
+        let request = request.map_err(|_| DecodeError::OutOfRange { at: 0 })?;
+        Ok(Self { request, prepared: OnceLock::new() })
+    }
+
+    fn partial(&self, rows: &mut Rows<'_>) -> Result<Bytes, ReduceError> {
+        let prepared = self.prepared().map_err(refused)?;
+        let batches = prepared.partial(rows)?;
+        to_ipc(&prepared.stage.plan.schema(), &batches).map_err(refused)
+    }
+
+    fn combine(&self, left: Bytes, right: Bytes) -> Result<Bytes, ReduceError> {
+        let combine = || {
+            let prepared = self.prepared()?;
+            let combined = prepared.combine(from_ipc(left)?, from_ipc(right)?)?;
+            to_ipc(&prepared.stage.plan.schema(), &combined)
+        };
+        combine().map_err(refused)
+    }
+
+    fn encode_partial(&self, partial: &Bytes) -> Vec<u8> {
+        partial.to_vec()
+    }
+
+    fn decode_partial(&self, partial: Bytes) -> Result<Bytes, ReduceError> {
+        Ok(partial)
+    }
+}
+
+fn encode(request: &Request) -> Vec<u8> {
+    // A request has no map with other keys than text, and nothing else can fail.
+    serde_json::to_vec(request).unwrap_or_default()
+}
+
+fn to_ipc(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes> {
+    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?.into())
+}
+
+/// The batches of an Arrow IPC stream.
+pub(crate) fn from_ipc(bytes: Bytes) -> Result<Vec<RecordBatch>> {
+    let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    Ok(reader.collect::<Result<_, _>>()?)
+}
+
+fn refused(error: DataFusionError) -> ReduceError {
+    ReduceError::Refused { reason: words(&error) }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.prepared.get() {
+            Some(prepared) => displayable(prepared.stage.plan.as_ref()).indent(false).fmt(f),
+            None => write!(f, "stage {}", self.request.stage),
+        }
+    }
+}
