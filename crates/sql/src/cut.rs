@@ -62,6 +62,11 @@ impl StagePlan {
     pub(crate) fn over(&self, leaf: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         with_leaf(&self.plan, leaf)
     }
+
+    /// The topmost operator over another leaf.
+    pub(crate) fn top_over(&self, leaf: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        with_children(&self.plan, vec![leaf])?.reset_state()
+    }
 }
 
 /// Takes the stages out of a plan, from left to right; each is replaced by what `on_stage`
@@ -117,12 +122,14 @@ fn with_leaf(
     leaf: &Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     match plan.children().as_slice() {
-        [child] => with_children(plan, vec![with_leaf(child, leaf)?]),
+        // A sort keeps what it has found out about the best rows, and would leave out those of
+        // another shard.
+        [child] => with_children(plan, vec![with_leaf(child, leaf)?])?.reset_state(),
         _ => Ok(Arc::clone(leaf)),
     }
 }
 
-pub(crate) fn with_children(
+fn with_children(
     plan: &Arc<dyn ExecutionPlan>,
     children: Vec<Arc<dyn ExecutionPlan>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {

@@ -13,8 +13,8 @@ mod cut;
 mod decode;
 mod error;
 mod explain;
-mod functions;
 mod gather;
+mod json;
 mod keys;
 mod leaf;
 mod limits;
@@ -23,6 +23,7 @@ mod query;
 mod relation;
 mod session;
 mod stage;
+mod sum;
 
 pub mod format;
 

@@ -19,13 +19,16 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 
-use crate::functions;
+use crate::json;
 use crate::limits::BATCH_ROWS;
 use crate::relation::Relation;
+use crate::sum::checked_sum;
 
 /// How many partitions a scan says it has. With more than one, aggregations and sorts are
 /// planned in two halves; how many shards there are does not matter to the plan.
@@ -70,13 +73,15 @@ pub(crate) fn open(
     props.query_execution_start_time = DateTime::from_timestamp_micros(at.as_micros());
     let mut state = SessionStateBuilder::new()
         .with_config(config)
+        .with_optimizer_rules(optimizer_rules())
         .with_runtime_env(runtime(memory_bytes)?)
         .with_execution_props(props)
         .with_default_features()
         .build();
-    for function in functions::all() {
-        datafusion::logical_expr::registry::FunctionRegistry::register_udf(&mut state, function)?;
+    for function in json::functions() {
+        state.register_udf(function)?;
     }
+    state.register_udaf(checked_sum())?;
     let schema = MemorySchemaProvider::new();
     for relation in relations {
         schema.register_table(relation.table.name.clone(), relation)?;
@@ -85,6 +90,13 @@ pub(crate) fn open(
         catalog.register_schema(SCHEMA, Arc::new(schema))?;
     }
     Ok(state)
+}
+
+/// DataFusion's rules but one, which takes a key for unique that a join has repeated, and then
+/// leaves out what is to be sorted by after it (as of 55.2).
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let rules = Optimizer::new().rules.into_iter();
+    rules.filter(|rule| rule.name() != "eliminate_duplicated_expr").collect()
 }
 
 /// What a query's operators take their memory from. Nothing is written to the disk.

@@ -22,7 +22,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::cut::{Kind, StagePlan, cut, with_children};
+use crate::cut::{Kind, StagePlan, cut};
 use crate::decode::Decoder;
 use crate::error::words;
 use crate::leaf::Leaf;
@@ -198,10 +198,7 @@ impl Prepared {
         let leaf = Leaf::of(feed.clone(), self.stage.plan.schema(), 1);
         let plan: Arc<dyn ExecutionPlan> = match self.stage.kind {
             Kind::Rows { fetch } => return Ok(cut_to(left, fetch)),
-            Kind::Best => {
-                let sort = Arc::clone(&self.stage.plan);
-                with_children(&sort, vec![leaf])?
-            }
+            Kind::Best => self.stage.top_over(leaf)?,
             Kind::Aggregate => {
                 let Some(half) = self.stage.plan.downcast_ref::<AggregateExec>() else {
                     return internal_err!("an aggregation is none");

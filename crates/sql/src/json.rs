@@ -1,4 +1,4 @@
-//! Functions that SQL gets beside DataFusion's: those that look into JSON.
+//! Functions that look into JSON.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 /// All of them.
-pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
+pub(crate) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     [Kind::Text, Kind::Integer, Kind::Float, Kind::Boolean].into_iter().map(|kind| {
         let signature =
             Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Immutable);

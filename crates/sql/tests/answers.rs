@@ -1,0 +1,264 @@
+//! What queries see, what they refuse, and what they say of it.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "tests fail by panicking"
+)]
+
+mod support;
+
+use std::sync::Arc;
+
+use breccia_node::Node;
+use breccia_sql::{Asked, SqlError};
+use breccia_types::reduce::Misfits;
+use breccia_types::{ColumnType, RequestError, TableOptions, Timestamp};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use serde_json::json;
+
+use support::{batches, column, filled, flight_options, flights, node, put, rows, sql, table};
+
+async fn with_flights(count: usize) -> Node {
+    let node = node().await;
+    filled(&node, "flights", flight_options(), &flights(count)).await;
+    node
+}
+
+async fn refusal(node: &Node, text: &str) -> SqlError {
+    match batches(&sql(node), text).await {
+        Ok(batches) => panic!("{text}: {batches:?}"),
+        Err(error) => error,
+    }
+}
+
+/// DataFusion's own rules leave out the second key here.
+#[tokio::test]
+async fn rows_of_a_join_are_sorted_by_every_key() {
+    let node = with_flights(100).await;
+    let query = "select x, y from (select distinct origin as x from flights) a cross join \
+                 (select distinct origin as y from flights) b order by x, y";
+    let found = rows(&sql(&node), query).await;
+    let origins = ["EWR", "JFK", "LGA"];
+    let expected: Vec<_> = origins
+        .iter()
+        .flat_map(|x| origins.iter().map(move |y| json!({ "x": x, "y": y })))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn the_same_query_twice_has_the_same_answer() {
+    let node = with_flights(500).await;
+    let sql = sql(&node);
+    let query = "select _key, delay from flights order by delay desc nulls last limit 3";
+    let first = rows(&sql, query).await;
+    assert_eq!(first.len(), 3);
+    for _ in 0..3 {
+        let again = rows(&sql, query).await;
+        let delays = |rows: &[serde_json::Value]| {
+            rows.iter().map(|row| row["delay"].as_i64()).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(&again), delays(&first));
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_planned_is_refused_with_the_place() {
+    let node = with_flights(1).await;
+    for (query, word, has_place) in [
+        ("selec 1", "Line: 1, Column: 1", false),
+        ("select count(* from flights", "Column: 16", false),
+        ("select nothing from flights", "nothing", true),
+        ("select\n  carrier + interval '1 day' from flights", "", false),
+        ("select no_such(delay) from flights", "no_such", false),
+        ("select count(*) from fligths", "fligths", false),
+        ("select 1; select 2", "single SQL statement", false),
+        ("", "No SQL statements", false),
+    ] {
+        let error = refusal(&node, query).await;
+        let text = error.to_string();
+        assert!(text.contains(word), "{query}: {text}");
+        let SqlError::Invalid { line, .. } = error else { panic!("{query}: {error:?}") };
+        assert!(line.is_some() || !has_place, "{query}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_reading_is_allowed() {
+    let node = with_flights(1).await;
+    for query in [
+        "create table t (a int)",
+        "create external table t stored as csv location '/etc/passwd'",
+        "insert into flights values (1)",
+        "delete from flights",
+        "drop table flights",
+        "copy flights to '/tmp/x.csv'",
+        "set datafusion.execution.batch_size = 1",
+        "create view v as select 1",
+        "select * from '/etc/passwd'",
+    ] {
+        let error = refusal(&node, query).await;
+        assert!(matches!(error, SqlError::Invalid { .. }), "{query}: {error:?}");
+    }
+    assert_eq!(rows(&sql(&node), "select count(*) as n from flights").await, [json!({ "n": 1 })]);
+}
+
+#[tokio::test]
+async fn a_failing_row_fails_the_query_and_the_node_goes_on() {
+    let node = with_flights(200).await;
+    for query in [
+        "select 1 / (flight - 7) from flights",
+        "select sum(9223372036854775807 - flight) from flights",
+        "select origin, sum(-9223372036854775807) from flights group by origin",
+        "select cast(origin as int) from flights",
+    ] {
+        let error = refusal(&node, query).await;
+        assert!(matches!(error, SqlError::Failed { .. }), "{query}: {error:?}");
+    }
+    assert_eq!(rows(&sql(&node), "select count(*) as n from flights").await, [json!({ "n": 200 })]);
+}
+
+/// Some shards' parts have no room in 64 bits, and the whole has.
+#[tokio::test]
+async fn a_sum_may_leave_64_bits_on_its_way_but_not_at_its_end() {
+    let node = node().await;
+    let columns = vec![column("a", ColumnType::Integer)];
+    let options = TableOptions { columns, ..TableOptions::default() };
+    let t = table(&node, "t", options).await;
+    for row in 0..20 {
+        let value = if row < 10 { i64::MAX } else { -i64::MAX };
+        put(&node, &t, &row.to_string(), json!({ "a": value }).to_string()).await;
+    }
+    let sql = sql(&node);
+    assert_eq!(rows(&sql, "select sum(a) as s from t").await, [json!({ "s": 0 })]);
+    let by_sign = "select a > 0 as p, sum(a) from t group by p";
+    assert!(
+        matches!(refusal(&node, by_sign).await, SqlError::Failed { reason } if reason.contains("64 bits"))
+    );
+    let wide =
+        "select a > 0 as p, sum(cast(a as decimal(38, 0))) as s from t group by p order by p";
+    let sums = batches(&sql, wide).await.expect("sums");
+    assert!(support::shown(&sums).contains("92233720368547758070"));
+}
+
+#[tokio::test]
+async fn rows_that_are_not_as_declared_are_counted_or_refused_but_only_where_it_matters() {
+    let node = node().await;
+    let columns = vec![column("a", ColumnType::Integer), column("b", ColumnType::Text)];
+    let options = TableOptions { columns, ..TableOptions::default() };
+    let t = table(&node, "t", options).await;
+    for (key, value) in [
+        ("1", r#"{"a": 1, "b": "x"}"#),
+        ("2", r#"{"a": 2}"#),
+        ("3", r#"{"a": "three", "b": "y"}"#),
+        ("4", "no JSON"),
+        ("5", r#"{"a": 5.5}"#),
+        ("6", r#"{"b": "z", "more": [1, {"a": 0}]}"#),
+        ("7", r#"{"a": 10, "a": 70}"#),
+    ] {
+        put(&node, &t, key, value).await;
+    }
+    let sql = sql(&node);
+    let sum = "select count(*) as n, sum(a) as s from t where a is not null or true";
+    let answer = sql.query(sum, &Asked::default(), &Arc::default()).await.unwrap();
+    let _: Vec<_> = answer.batches.try_collect().await.unwrap();
+    let read = answer.report.coverage().read;
+    assert_eq!((read.rows, read.skipped), (7, 3));
+    assert_eq!(rows(&sql, "select sum(a) as s from t").await, [json!({ "s": 73 })]);
+    // No column that could be wrong is looked at.
+    assert_eq!(rows(&sql, "select count(*) as n from t").await, [json!({ "n": 7 })]);
+    let strict = Asked { misfits: Misfits::Refuse, ..Asked::default() };
+    let answer = sql.query("select sum(a) from t", &strict, &Arc::default()).await.unwrap();
+    let refused = answer.batches.try_collect::<Vec<_>>().await;
+    assert!(
+        matches!(refused, Err(SqlError::Request(RequestError::UnfitRow { .. }))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_declared_is_read_by_path() {
+    let node = node().await;
+    let t = table(&node, "t", TableOptions::default()).await;
+    put(&node, &t, "1", r#"{"a": {"b": [7, "x"]}, "t": true, "f": 2.5, "n": null}"#).await;
+    put(&node, &t, "2", r#"{"a": 1}"#).await;
+    let query = "select _key, json_int(_value, 'a.b.0') as i, json_text(_value, '/a/b/1') as t, \
+                 json_bool(_value, 't') as b, json_float(_value, 'f') as f, \
+                 json_text(_value, 'n') as n from t order by _key";
+    let expected = [
+        json!({ "_key": "1", "i": 7, "t": "x", "b": true, "f": 2.5, "n": null }),
+        json!({ "_key": "2", "i": null, "t": null, "b": null, "f": null, "n": null }),
+    ];
+    assert_eq!(rows(&sql(&node), query).await, expected);
+}
+
+#[tokio::test]
+async fn versioned_tables_show_their_latest_versions_and_monoid_tables_what_people_see() {
+    let node = node().await;
+    let kind = |kind: &str| TableOptions { kind: kind.parse().unwrap(), ..TableOptions::default() };
+    let prices = table(&node, "prices", kind("versioned")).await;
+    for (micros, value) in [(2_000_000, "2"), (1_000_000, "1")] {
+        let put = prices.put(Bytes::from_static(b"p"), Bytes::from(value));
+        let put = put.at_version(Timestamp::from_micros(micros));
+        node.write(&prices, put, None).await.unwrap();
+    }
+    let counts = table(&node, "counts", kind("monoid:sum:i64")).await;
+    for operand in ["1", "41"] {
+        let monoid: breccia_monoid::Monoid = "sum:i64".parse().unwrap();
+        let state = monoid.parse_operand(operand.as_bytes()).unwrap();
+        node.write(&counts, counts.merge(Bytes::from_static(b"c"), state.into()), None)
+            .await
+            .unwrap();
+    }
+    let sql = sql(&node);
+    let price = json!({ "_key": "p", "_version": "1970-01-01T00:00:02", "_value": "2" });
+    assert_eq!(rows(&sql, "select * from prices").await, [price]);
+    let count = json!({ "_key": "c", "_value": "42" });
+    assert_eq!(rows(&sql, "select * from counts").await, [count]);
+}
+
+#[tokio::test]
+async fn explain_says_what_runs_where_and_analyze_what_it_took() {
+    let node = with_flights(300).await;
+    let sql = sql(&node);
+    let query = "select carrier, sum(delay) from flights where _key like 'UA/%' group by carrier";
+    let plan = rows(&sql, &format!("explain {query}")).await;
+    let text = |row: usize| plan[row]["plan"].as_str().unwrap().to_owned();
+    assert_eq!(plan.len(), 2, "{plan:?}");
+    assert!(text(0).contains("mode=Final") && text(0).contains("Gather: stage=0"), "{}", text(0));
+    assert!(text(1).contains("mode=Partial"), "{}", text(1));
+    assert!(text(1).contains("columns=[_key, carrier, delay], prefix=UA/"), "{}", text(1));
+    let plan = rows(&sql, &format!("explain analyze {query}")).await;
+    let stage = plan[1]["plan"].as_str().unwrap();
+    assert!(stage.contains("in 8 shards; ") && stage.contains(" bytes came back"), "{stage}");
+}
+
+#[tokio::test]
+async fn conditions_on_the_key_bound_what_is_read() {
+    let node = with_flights(500).await;
+    let sql = sql(&node);
+    for (query, most) in [
+        ("select * from flights where _key = 'UA/00000'", 1),
+        ("select count(*) from flights where _key like 'UA/000%'", 100),
+        ("select _key from flights limit 1", 8),
+    ] {
+        let answer = sql.query(query, &Asked::default(), &Arc::default()).await.unwrap();
+        let _: Vec<_> = answer.batches.try_collect().await.unwrap();
+        let read = answer.report.coverage().read;
+        assert!(read.rows <= most, "{query}: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn tables_and_columns_can_be_listed() {
+    let node = with_flights(1).await;
+    let query = "select table_name from information_schema.tables where table_schema = 'public' \
+                 order by 1";
+    let names = rows(&sql(&node), query).await;
+    assert_eq!(names, [json!({ "table_name": "flights" }), json!({ "table_name": "redis" })]);
+}
