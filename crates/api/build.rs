@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "breccia/v1/key_value.proto",
     "breccia/v1/tables.proto",
     "breccia/v1/import.proto",
     "breccia/v1/admin.proto",
+    "breccia/v1/sql.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -13,6 +13,7 @@ use crate::reduce::ReduceArgs;
 use crate::rows::{CasArgs, DelArgs, GetArgs, MergeArgs, PutArgs};
 use crate::scan::{HistoryArgs, ScanArgs};
 use crate::serve::ServeArgs;
+use crate::sql::SqlArgs;
 use crate::table::TableArgs;
 
 /// A distributed RocksDB that ships functions to the data.
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Scan(ScanArgs),
     /// Reduce all rows of a table to one value, where they are
     Reduce(ReduceArgs),
+    /// Ask a question of the tables in SQL, or open a shell for many
+    Sql(SqlArgs),
     /// Read the versions of a row, newest first
     History(HistoryArgs),
     /// Fill a table from a CSV, TSV or NDJSON file

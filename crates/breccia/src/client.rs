@@ -5,6 +5,7 @@ use std::time::Duration;
 use breccia_api::v1::admin_client::AdminClient;
 use breccia_api::v1::import_client::ImportClient;
 use breccia_api::v1::key_value_client::KeyValueClient;
+use breccia_api::v1::sql_client::SqlClient;
 use breccia_api::v1::tables_client::TablesClient;
 use breccia_api::{ACTOR_METADATA, CODE_METADATA, CONSISTENCY_METADATA};
 use breccia_types::limits::HTTP_BODY_BYTES_MAX;
@@ -101,6 +102,11 @@ impl Client {
     /// The node's tables.
     pub(crate) fn tables(&self) -> TablesClient<Channel> {
         TablesClient::new(self.channel.clone()).max_decoding_message_size(HTTP_BODY_BYTES_MAX)
+    }
+
+    /// Queries.
+    pub(crate) fn sql(&self) -> SqlClient<Channel> {
+        SqlClient::new(self.channel.clone()).max_decoding_message_size(HTTP_BODY_BYTES_MAX)
     }
 
     /// Bulk writes.

@@ -17,6 +17,7 @@ mod import;
 mod reduce;
 mod rows;
 mod scan;
+mod sql;
 mod table;
 
 mod bench;
@@ -71,6 +72,7 @@ fn run(command: Command) -> Result<Exit> {
         Command::Merge(args) => wait(rows::merge(args)),
         Command::Scan(args) => wait(scan::scan(args)),
         Command::Reduce(args) => wait(reduce::run(args)),
+        Command::Sql(args) => wait(sql::run(args)),
         Command::History(args) => wait(scan::history(args)),
         Command::Import(args) => wait(import::run(args)),
         Command::Export(args) => wait(export::run(args)),

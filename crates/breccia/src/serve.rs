@@ -127,6 +127,11 @@ impl Running {
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
+        #[cfg(feature = "sql")]
+        {
+            let reductions = breccia_service::reduce::Reductions::default();
+            chosen.reduce.reductions = reductions.with::<breccia_sql::Stage>();
+        }
         let node = Node::open(chosen).await;
         let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;
         match Self::bind(node.clone(), config).await {
@@ -144,6 +149,12 @@ impl Running {
         let resp = resp::Server::bind(node.clone(), resp::Config::new(config.resp)).await;
         let resp = resp.map_err(|error| cannot_listen("--resp", config.resp, &error))?;
         let mut http_config = http::Config::new(config.http);
+        #[cfg(feature = "sql")]
+        {
+            // A quarter of the budget may be taken by queries, however many there are.
+            let queries_at_once = http_config.sql.queries_at_once;
+            http_config.sql.memory_bytes = config.memory_bytes / 4 / queries_at_once;
+        }
         http_config.collectors.push(Box::new(resp.metrics()));
         let http = http::Server::bind(node.clone(), http_config).await;
         let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;

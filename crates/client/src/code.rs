@@ -67,6 +67,8 @@ codes! {
     InvalidArgument = "invalid-argument",
     /// A row has nothing that a strict reduction can use.
     UnfitRow = "unfit-row",
+    /// A query cannot be planned, or fails on some row.
+    InvalidQuery = "invalid-query",
     /// A compare-and-set of a batch did not hold, so nothing of the batch was written.
     GuardFailed = "guard-failed",
     /// More is waiting than may wait.

@@ -117,7 +117,7 @@ impl Node {
         let keys = scope.keys.clone();
         let ends = [Some(&keys.prefix), keys.from.as_ref(), keys.to.as_ref()];
         ends.into_iter().flatten().try_for_each(|key| check_key(key))?;
-        let mut shards = self.all_shards();
+        let mut shards = scope.shard.map_or_else(|| self.all_shards(), |shard| vec![shard]);
         let broken = self.take_broken(&mut shards, scope.gaps)?;
         let order = Order { reduction, request, table: table.view(), keys, misfits: scope.misfits };
         let work = Work {

@@ -47,6 +47,7 @@ const fn statuses_of(error: &RequestError) -> (Code, StatusCode) {
         | E::InvalidOperand { .. }
         | E::InvalidCursor
         | E::InvalidArgument { .. } => (Code::InvalidArgument, StatusCode::BAD_REQUEST),
+        E::InvalidQuery { .. } => (Code::InvalidArgument, StatusCode::UNPROCESSABLE_ENTITY),
         E::UnfitRow { .. } => (Code::FailedPrecondition, StatusCode::UNPROCESSABLE_ENTITY),
         E::GuardFailed { .. } => (Code::Aborted, StatusCode::CONFLICT),
         E::Busy { .. } => (BUSY.grpc, BUSY.http),
@@ -78,6 +79,7 @@ const fn title_of(error: &RequestError) -> &'static str {
         E::InvalidOperand { .. } => "Invalid operand",
         E::InvalidCursor => "Invalid cursor",
         E::InvalidArgument { .. } => "Invalid argument",
+        E::InvalidQuery { .. } => "Invalid query",
         E::UnfitRow { .. } => "Unfit row",
         E::GuardFailed { .. } => "Guard failed",
         E::Busy { .. } => BUSY.title,
@@ -117,6 +119,7 @@ mod tests {
             RequestError::CrossSlot,
             RequestError::ValueTooLong { bytes: 1 },
             RequestError::GuardFailed { index: 0 },
+            RequestError::InvalidQuery { reason: reason() },
             RequestError::UnfitRow { key: reason(), reason: reason() },
             RequestError::Busy { shard },
             RequestError::DeadlineExceeded,

@@ -151,7 +151,7 @@ impl From<ReduceError> for RequestError {
             ReduceError::Unknown { .. } | ReduceError::TooLarge { .. } => {
                 invalid(error.to_string())
             }
-            ReduceError::Refused { reason } => invalid(reason),
+            ReduceError::Refused { reason } => Self::InvalidQuery { reason },
             ReduceError::Malformed(source) => invalid(format!("it cannot be read: {source}")),
             ReduceError::Stopped | ReduceError::Late => Self::DeadlineExceeded,
             ReduceError::Store(error) => Self::Storage { reason: error.to_string() },

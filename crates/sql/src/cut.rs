@@ -20,6 +20,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
 use crate::leaf::Leaf;
+use crate::limits::ROWS_AT_ONCE_MAX;
 use crate::relation::Scan;
 
 /// A part of a plan that runs at the shards.
@@ -48,6 +49,14 @@ pub(crate) enum Kind {
 }
 
 impl StagePlan {
+    /// Whether it gives rows, and perhaps many of them.
+    pub(crate) fn may_be_many_rows(&self) -> bool {
+        match self.kind {
+            Kind::Rows { fetch } => fetch.is_none_or(|fetch| fetch > ROWS_AT_ONCE_MAX),
+            Kind::Aggregate | Kind::Best => false,
+        }
+    }
+
     /// What tells this stage from that of another plan.
     pub(crate) fn digest(&self) -> u32 {
         crc32c::crc32c(displayable(self.plan.as_ref()).indent(true).to_string().as_bytes())

@@ -65,9 +65,7 @@ impl SqlError {
     pub(crate) fn of_running(error: &DataFusionError) -> Self {
         if let Some(request) = request_in(error) {
             return match request {
-                RequestError::InvalidArgument { argument: "reduction", reason } => {
-                    Self::Failed { reason }
-                }
+                RequestError::InvalidQuery { reason } => Self::Failed { reason },
                 request => Self::Request(request),
             };
         }
@@ -76,6 +74,15 @@ impl SqlError {
                 Self::OverLimit { reason: first_line(reason) }
             }
             root => Self::Failed { reason: words(root) },
+        }
+    }
+}
+
+impl From<SqlError> for RequestError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Request(error) => error,
+            error => Self::InvalidQuery { reason: error.to_string() },
         }
     }
 }

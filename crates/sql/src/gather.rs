@@ -1,11 +1,14 @@
 //! Where a stage was in the plan: runs it at the shards, and gives what it came to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use breccia_node::Node;
+use breccia_types::ShardId;
 use breccia_types::reduce::{Coverage, Meter, Scope};
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -14,12 +17,13 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use crate::leaf::Origin;
+use crate::limits::SHARDS_PAGED_AT_ONCE;
 use crate::query::StageReport;
-use crate::stage::{Stage, from_ipc};
+use crate::stage::{Page, Stage, from_ipc};
 
 /// What all stages of a query share.
 pub(crate) struct Gatherer {
@@ -27,7 +31,8 @@ pub(crate) struct Gatherer {
     /// How the tables are read; the keys are those of each stage.
     pub(crate) scope: Scope,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) reports: Mutex<Vec<StageReport>>,
+    pub(crate) reports: Mutex<BTreeMap<usize, StageReport>>,
+    pub(crate) began: Instant,
 }
 
 /// What a stage came to, all of it in the first partition.
@@ -37,24 +42,81 @@ pub(crate) struct Gather {
 }
 
 impl Gatherer {
+    /// What a stage comes to over all shards, combined on the way.
     async fn gather(&self, stage: &Stage) -> Result<Vec<RecordBatch>> {
-        let scan = &stage.plan()?.scan;
-        let scope = Scope { keys: scan.keys.clone(), ..self.scope.clone() };
-        let began = Instant::now();
-        let reduced = self.node.reduce_with(&scan.table, stage, &scope, &self.meter).await;
-        let (partial, coverage): (_, Coverage) =
-            reduced.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let bytes_gathered = partial.as_ref().map_or(0, |partial| partial.len());
+        let (partial, coverage) = self.reduce(stage, None, None).await?;
+        let bytes = partial.as_ref().map_or(0, Bytes::len);
         let batches = partial.map(from_ipc).transpose()?.unwrap_or_default();
-        self.reports.lock().push(StageReport {
-            stage: stage.number(),
-            table: scan.table.name.clone(),
-            coverage,
-            rows_gathered: batches.iter().map(RecordBatch::num_rows).sum(),
-            bytes_gathered,
-            took: began.elapsed(),
-        });
+        self.report(stage, coverage, (&batches, bytes))?;
         Ok(batches)
+    }
+
+    /// The rows of a stage, from a few shards at a time and a page after the other.
+    fn pages(self: Arc<Self>, stage: Stage) -> impl Stream<Item = Result<Vec<RecordBatch>>> + Send {
+        let shards: Vec<_> = self.node.placement().shards().map(|(shard, _)| shard).collect();
+        let of_shard = move |shard| {
+            let (gatherer, stage) = (Arc::clone(&self), stage.clone());
+            stream::try_unfold(Some(None), move |position: Option<Option<Bytes>>| {
+                let (gatherer, stage) = (Arc::clone(&gatherer), stage.clone());
+                async move {
+                    let Some(after) = position else { return Ok(None) };
+                    let is_first = after.is_none();
+                    let (partial, mut coverage) =
+                        gatherer.reduce(&stage, Some(shard), after).await?;
+                    if !is_first {
+                        // The shard was counted with its first page.
+                        coverage.shards_asked = coverage.missing.len();
+                    }
+                    let bytes = partial.as_ref().map_or(0, Bytes::len);
+                    let page = partial.map(Page::decode).transpose();
+                    let page = page.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                    let (part, next) = match page {
+                        Some(Page { part, after }) => (from_ipc(part)?, after.map(Some)),
+                        None => (Vec::new(), None),
+                    };
+                    gatherer.report(&stage, coverage, (&part, bytes))?;
+                    Ok(Some((part, next)))
+                }
+            })
+            .boxed()
+        };
+        stream::iter(shards.into_iter().map(of_shard)).flatten_unordered(SHARDS_PAGED_AT_ONCE)
+    }
+
+    async fn reduce(
+        &self,
+        stage: &Stage,
+        shard: Option<ShardId>,
+        after: Option<Bytes>,
+    ) -> Result<(Option<Bytes>, Coverage)> {
+        let scan = &stage.plan()?.scan;
+        let mut keys = scan.keys.clone();
+        if let Some(last) = after {
+            keys.from = Some([&last[..], &[0]].concat().into());
+        }
+        let scope = Scope { keys, shard, ..self.scope.clone() };
+        let reduced = self.node.reduce_with(&scan.table, stage, &scope, &self.meter).await;
+        reduced.map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    fn report(
+        &self,
+        stage: &Stage,
+        coverage: Coverage,
+        (batches, bytes): (&[RecordBatch], usize),
+    ) -> Result<()> {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let mut reports = self.reports.lock();
+        let report = reports.entry(stage.number()).or_insert_with(StageReport::default);
+        report.stage = stage.number();
+        report.table.clone_from(&stage.plan()?.scan.table.name);
+        report.coverage.shards_asked += coverage.shards_asked;
+        report.coverage.missing.extend(coverage.missing);
+        report.coverage.read = report.coverage.read.and(coverage.read);
+        report.rows_gathered += rows;
+        report.bytes_gathered += bytes;
+        report.took = self.began.elapsed();
+        Ok(())
     }
 }
 
@@ -84,6 +146,10 @@ impl Origin for Gather {
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::empty())));
         }
         let (stage, gatherer) = (self.stage.clone(), Arc::clone(&self.gatherer));
+        if stage.is_paged() {
+            let pages = gatherer.pages(stage).map_ok(|page| stream::iter(page.into_iter().map(Ok)));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, pages.try_flatten())));
+        }
         let memory = MemoryConsumer::new(self.to_string()).register(context.memory_pool());
         let gathering = async move {
             let batches = gatherer.gather(&stage).await?;

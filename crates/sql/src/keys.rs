@@ -150,7 +150,8 @@ mod tests {
             (key().in_list(vec![lit("c"), lit("a")], false), some("a"), some(r"c\x00")),
         ] {
             assert!(bounds_keys(&condition));
-            assert_eq!(range(&[condition.clone()]), (String::new(), from, to), "{condition}");
+            let text = condition.to_string();
+            assert_eq!(range(&[condition]), (String::new(), from, to), "{text}");
         }
         let between = [key().gt_eq(lit("a")), key().gt_eq(lit("b")), key().lt(lit("d"))];
         assert_eq!(range(&between), (String::new(), some("b"), some("d")));

@@ -76,6 +76,11 @@ impl Pump {
         Self { feed, plan, results: Vec::new(), bytes: 0 }
     }
 
+    /// Bytes of what it has come to so far.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Computes with some more rows. Breaks if the plan needs no more.
     pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<ControlFlow<()>> {
         self.feed.0.lock().batches.push_back(batch);

@@ -1,11 +1,11 @@
 //! Queries, and their answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use breccia_node::Node;
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
-use breccia_types::reduce::{Coverage, Gaps, KeyRange, Meter, Misfits, Scope};
+use breccia_types::reduce::{Coverage, Gaps, Meter, Misfits, Scope};
 use breccia_types::{RequestError, Table};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -13,6 +13,8 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::error::SqlError;
 use crate::explain::{self, Explain};
@@ -29,6 +31,8 @@ use crate::stage::{Query, Stage};
 pub struct Sql {
     node: Node,
     limits: Limits,
+    /// One permit per query that may run at a time.
+    turns: Arc<Semaphore>,
 }
 
 /// How a query is to be answered.
@@ -67,7 +71,7 @@ pub struct Answer {
 pub struct Report(Arc<Gatherer>);
 
 /// What a stage has read and given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StageReport {
     /// Which, from 0.
     pub stage: usize,
@@ -79,17 +83,15 @@ pub struct StageReport {
     pub rows_gathered: usize,
     /// Bytes that came back.
     pub bytes_gathered: usize,
-    /// How long it took.
+    /// From the beginning of the query until it last gave something.
     pub took: Duration,
 }
 
 impl Report {
-    /// The stages that have ended, in order.
+    /// The stages that have given something, in order.
     #[must_use]
     pub fn stages(&self) -> Vec<StageReport> {
-        let mut stages = self.0.reports.lock().clone();
-        stages.sort_by_key(|stage| stage.stage);
-        stages
+        self.0.reports.lock().values().cloned().collect()
     }
 
     /// All stages together: the shards and rows of a table that is read twice count twice.
@@ -122,11 +124,18 @@ pub(crate) struct Planned {
 impl Sql {
     /// Answers queries at this node.
     #[must_use]
-    pub const fn new(node: Node, limits: Limits) -> Self {
-        Self { node, limits }
+    pub fn new(node: Node, limits: Limits) -> Self {
+        let turns = limits.queries_at_once.clamp(1, Semaphore::MAX_PERMITS);
+        Self { node, limits, turns: Arc::new(Semaphore::new(turns)) }
     }
 
-    /// Plans a query and begins to answer it. The meter tells how far its stages have come.
+    /// The same, with the reads of this handle of the node.
+    #[must_use]
+    pub fn at(&self, node: Node) -> Self {
+        Self { node, ..self.clone() }
+    }
+
+    /// Plans a query and begins to answer it, when it is its turn. The meter tells how far its stages have come.
     ///
     /// # Errors
     /// [`SqlError::Invalid`] or [`SqlError::TooLong`], before anything has run. The answer
@@ -140,6 +149,8 @@ impl Sql {
         if sql.len() > QUERY_BYTES_MAX {
             return Err(SqlError::TooLong { bytes: sql.len() });
         }
+        let turn = timeout(asked.within, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(RequestError::DeadlineExceeded.into()) };
         let tables = self.node.tables().await?;
         let (sql, explain) = match self.parse(sql, &[])? {
             Statement::Explain(explain) => {
@@ -149,10 +160,16 @@ impl Sql {
             _ => (sql.to_owned(), None),
         };
         let planned = self.plan(&sql, &tables, asked, meter).await?;
-        match explain {
-            None => planned.answer(),
-            Some(how) => explain::answer(planned, how).await,
-        }
+        let mut answer = match explain {
+            None => planned.answer()?,
+            Some(how) => explain::answer(planned, how).await?,
+        };
+        let batches = answer.batches.map(move |batch| {
+            let _held = &turn;
+            batch
+        });
+        answer.batches = batches.boxed();
+        Ok(answer)
     }
 
     fn parse(&self, sql: &str, relations: &[Arc<Relation>]) -> Result<Statement, SqlError> {
@@ -182,13 +199,14 @@ impl Sql {
         let gatherer = Arc::new(Gatherer {
             node: self.node.clone(),
             scope: Scope {
-                keys: KeyRange::default(),
                 misfits: asked.misfits,
                 gaps: asked.gaps,
                 within: asked.within,
+                ..Scope::default()
             },
             meter: Arc::clone(meter),
             reports: parking_lot::Mutex::default(),
+            began: Instant::now(),
         });
         let mut stages = Vec::new();
         let rest = Stage::cut(&query, &plan, &state, &mut |stage, schema| {
@@ -211,14 +229,5 @@ impl Planned {
     /// What its stages read and give, once they do.
     pub(crate) fn report(&self) -> Report {
         Report(Arc::clone(&self.gatherer))
-    }
-}
-
-impl From<SqlError> for RequestError {
-    fn from(error: SqlError) -> Self {
-        match error {
-            SqlError::Request(error) => error,
-            error => Self::InvalidArgument { argument: "sql", reason: error.to_string() },
-        }
     }
 }

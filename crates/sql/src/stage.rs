@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use breccia_service::reduce::{Reduce, ReduceError, Rows};
-use breccia_types::wire::DecodeError;
+use breccia_types::wire::{DecodeError, Reader, Writer};
 use breccia_types::{ReductionId, Table, Timestamp};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -26,7 +26,7 @@ use crate::cut::{Kind, StagePlan, cut};
 use crate::decode::Decoder;
 use crate::error::words;
 use crate::leaf::Leaf;
-use crate::limits::{PLANS_KEPT, STAGE_MEMORY_BYTES};
+use crate::limits::{PAGE_BYTES, PLANS_KEPT, STAGE_MEMORY_BYTES};
 use crate::pump::{Feed, Pump};
 use crate::relation::Relation;
 use crate::session;
@@ -46,6 +46,8 @@ struct Request {
     stage: usize,
     /// Of the stage as the node that was asked has planned it.
     digest: u32,
+    /// Whether a shard gives a [`Page`] of its rows and not all of them.
+    is_paged: bool,
 }
 
 /// A query, and what its plan depends on.
@@ -82,7 +84,12 @@ impl Stage {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut count = 0;
         cut(plan, &mut |stage| {
-            let request = Request { query: query.clone(), stage: count, digest: stage.digest() };
+            let request = Request {
+                query: query.clone(),
+                stage: count,
+                digest: stage.digest(),
+                is_paged: stage.may_be_many_rows(),
+            };
             count += 1;
             let schema = stage.plan.schema();
             let prepared = Arc::new(Prepared { stage, state: state.clone() });
@@ -92,6 +99,11 @@ impl Stage {
 
     pub(crate) const fn number(&self) -> usize {
         self.request.stage
+    }
+
+    /// Whether its rows are gathered from one shard after the other, a [`Page`] at a time.
+    pub(crate) const fn is_paged(&self) -> bool {
+        self.request.is_paged
     }
 
     pub(crate) fn plan(&self) -> Result<&StagePlan> {
@@ -151,23 +163,30 @@ impl Prepared {
         Ok(Pump::new(feed, plan.execute(0, Arc::new(context))?))
     }
 
-    fn partial(&self, rows: &mut Rows<'_>) -> Result<Vec<RecordBatch>, ReduceError> {
+    /// What the rows of a shard come to: all of them, or about so many bytes, and then the key
+    /// after which it goes on.
+    fn partial(
+        &self,
+        rows: &mut Rows<'_>,
+        bytes_wanted: usize,
+    ) -> Result<(Vec<RecordBatch>, Option<Bytes>), ReduceError> {
         let scan = &self.stage.scan;
         let feed = Feed::default();
         let leaf = Leaf::of(feed.clone(), self.stage.scanned(), 1);
         let plan = self.stage.over(&leaf).map_err(refused)?;
         let mut pump = self.start(&plan, feed).map_err(refused)?;
         let mut decoder = Decoder::new(scan, self.stage.scanned());
-        let (mut failed, mut taken, mut is_over) = (None, 0, false);
+        let (mut failed, mut taken, mut is_over, mut after) = (None, 0, false, None);
         let mut flush = |decoder: &mut Decoder| {
             let flow = decoder.finish().and_then(|batch| match batch {
                 Some(batch) => pump.push(batch),
                 None => Ok(ControlFlow::Continue(())),
             });
-            flow.unwrap_or_else(|error| {
+            let flow = flow.unwrap_or_else(|error| {
                 failed = Some(error);
                 ControlFlow::Break(())
-            })
+            });
+            (flow.is_break(), pump.bytes() >= bytes_wanted)
         };
         rows.visit_while(|row| {
             decoder.push(row)?;
@@ -176,7 +195,12 @@ impl Prepared {
             if !decoder.is_full() && !has_enough {
                 return Ok(ControlFlow::Continue(()));
             }
-            is_over = flush(&mut decoder).is_break() || has_enough;
+            let (is_done, is_page) = flush(&mut decoder);
+            is_over = is_done || has_enough;
+            if is_page && !is_over {
+                after = Some(Bytes::copy_from_slice(row.key));
+                is_over = true;
+            }
             Ok(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         if !is_over {
@@ -184,7 +208,7 @@ impl Prepared {
         }
         match failed {
             Some(error) => Err(refused(error)),
-            None => pump.finish().map_err(refused),
+            None => Ok((pump.finish().map_err(refused)?, after)),
         }
     }
 
@@ -240,7 +264,7 @@ fn cut_to(batches: Vec<RecordBatch>, fetch: Option<usize>) -> Vec<RecordBatch> {
 impl Reduce for Stage {
     const ID: ReductionId = ReductionId::new(4);
     const NAME: &'static str = "sql";
-    /// An Arrow IPC stream.
+    /// An Arrow IPC stream, or a [`Page`].
     type Partial = Bytes;
 
     fn encode(&self) -> Vec<u8> {
@@ -255,8 +279,11 @@ impl Reduce for Stage {
 
     fn partial(&self, rows: &mut Rows<'_>) -> Result<Bytes, ReduceError> {
         let prepared = self.prepared().map_err(refused)?;
-        let batches = prepared.partial(rows)?;
-        to_ipc(&prepared.stage.plan.schema(), &batches).map_err(refused)
+        let bytes_wanted = if self.is_paged() { PAGE_BYTES } else { usize::MAX };
+        let (batches, after) = prepared.partial(rows, bytes_wanted)?;
+        let schema = prepared.stage.plan.schema();
+        let part = to_ipc(&schema, &batches).map_err(refused)?;
+        Ok(if self.is_paged() { Page { part, after }.encode() } else { part })
     }
 
     fn combine(&self, left: Bytes, right: Bytes) -> Result<Bytes, ReduceError> {
@@ -274,6 +301,46 @@ impl Reduce for Stage {
 
     fn decode_partial(&self, partial: Bytes) -> Result<Bytes, ReduceError> {
         Ok(partial)
+    }
+}
+
+/// Some of the rows of a shard.
+///
+/// ```text
+/// 0 | Arrow IPC stream                  the last ones
+/// 1 | key with its length | the same    those up to this key
+/// ```
+pub(crate) struct Page {
+    /// An Arrow IPC stream.
+    pub(crate) part: Bytes,
+    /// The key after which the next page begins.
+    pub(crate) after: Option<Bytes>,
+}
+
+impl Page {
+    fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.part.len() + 16);
+        let mut to = Writer::new(&mut out);
+        match &self.after {
+            None => to.put_u8(0),
+            Some(key) => {
+                to.put_u8(1);
+                to.put_bytes(key);
+            }
+        }
+        out.extend_from_slice(&self.part);
+        out.into()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(bytes.clone());
+        let after = match from.take_u8()? {
+            0 => None,
+            1 => Some(from.take_bytes()?),
+            tag => return Err(from.unknown("page", tag)),
+        };
+        let part = bytes.slice(from.position()..);
+        Ok(Self { part, after })
     }
 }
 

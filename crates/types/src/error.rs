@@ -135,6 +135,12 @@ pub enum RequestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A query cannot be planned, or fails on some row.
+    #[error("{reason}")]
+    InvalidQuery {
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A guard of an atomic batch did not hold, so nothing of it was written.
     #[error(
         "command {index} of the batch found another value than it expected; nothing was written"
@@ -271,6 +277,7 @@ impl RequestError {
             Self::InvalidCursor => "invalid-cursor",
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::UnfitRow { .. } => "unfit-row",
+            Self::InvalidQuery { .. } => "invalid-query",
             Self::GuardFailed { .. } => "guard-failed",
             Self::Busy { .. } => "busy",
             Self::ReadOnly { .. } => "read-only",

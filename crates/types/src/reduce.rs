@@ -133,6 +133,8 @@ pub enum Gaps {
 pub struct Scope {
     /// Which rows.
     pub keys: KeyRange,
+    /// The only shard whose rows count, if not all.
+    pub shard: Option<ShardId>,
     /// What becomes of rows without an operand.
     pub misfits: Misfits,
     /// What becomes of shards that do not answer.
@@ -145,6 +147,7 @@ impl Default for Scope {
     fn default() -> Self {
         Self {
             keys: KeyRange::default(),
+            shard: None,
             misfits: Misfits::default(),
             gaps: Gaps::default(),
             within: REQUEST_DEADLINE_DEFAULT,

@@ -26,6 +26,8 @@ pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 512 << 20;
 /// Scans and reductions that may be under way at a time before clients hear `busy`. Each scan
 /// holds one page.
 pub const SCANS_OPEN_MAX: usize = 128;
+/// Bytes of rows in an answer of SQL that is one JSON document. Longer ones are streamed.
+pub const QUERY_JSON_BYTES_MAX: usize = 32 << 20;
 /// How long a connection may be without a byte in either direction before it is closed.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often a watcher of the health service is told of changes.

@@ -20,6 +20,8 @@ mod nodes;
 mod presented;
 mod reduction;
 mod scanner;
+#[cfg(feature = "sql")]
+mod sql;
 mod versions;
 
 mod grpc;

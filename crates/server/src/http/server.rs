@@ -27,13 +27,22 @@ pub struct Config {
     /// What other front ends have to tell on `/metrics`. Their names get the prefix
     /// `breccia_`.
     pub collectors: Vec<Box<dyn Collector>>,
+    /// What SQL queries may take.
+    #[cfg(feature = "sql")]
+    pub sql: breccia_sql::Limits,
 }
 
 impl Config {
     /// The defaults, at this address.
     #[must_use]
-    pub const fn new(address: SocketAddr) -> Self {
-        Self { address, connections_max: CONNECTIONS_MAX, collectors: Vec::new() }
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            connections_max: CONNECTIONS_MAX,
+            collectors: Vec::new(),
+            #[cfg(feature = "sql")]
+            sql: breccia_sql::Limits::default(),
+        }
     }
 }
 
@@ -60,6 +69,8 @@ impl Server {
             Connections { free: Arc::clone(listener.free()), max: config.connections_max };
         let metrics = Metrics::new(&node, connections, config.collectors);
         let app = App {
+            #[cfg(feature = "sql")]
+            sql: breccia_sql::Sql::new(node.clone(), config.sql),
             node,
             metrics: Arc::new(metrics),
             admission: Arc::default(),

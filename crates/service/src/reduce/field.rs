@@ -27,11 +27,7 @@ pub enum Found {
 ///
 /// # Errors
 /// What makes it no JSON, wherever that is.
-pub fn find(
-    json: &[u8],
-    path: &[String],
-    text: &mut Vec<u8>,
-) -> Result<Found, serde_json::Error> {
+pub fn find(json: &[u8], path: &[String], text: &mut Vec<u8>) -> Result<Found, serde_json::Error> {
     let mut from = serde_json::Deserializer::from_slice(json);
     let found = Finder { path, text }.deserialize(&mut from)?;
     from.end()?;

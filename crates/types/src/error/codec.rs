@@ -53,6 +53,7 @@ impl RequestError {
             | Self::TableExists { name: text }
             | Self::TableProtected { name: text }
             | Self::InvalidOperand { reason: text }
+            | Self::InvalidQuery { reason: text }
             | Self::ReadOnly { reason: text }
             | Self::Storage { reason: text }
             | Self::Internal { reason: text } => put_text(to, text),
@@ -114,6 +115,7 @@ impl RequestError {
                 Self::InvalidArgument { argument: take_word(from)?, reason: take_text(from)? }
             }
             "unfit-row" => Self::UnfitRow { key: take_text(from)?, reason: take_text(from)? },
+            "invalid-query" => Self::InvalidQuery { reason: take_text(from)? },
             "guard-failed" => Self::GuardFailed { index: take_number(from)? },
             "busy" => Self::Busy { shard: ShardId::take(from)? },
             "read-only" => Self::ReadOnly { reason: take_text(from)? },

@@ -4,6 +4,8 @@ mod admin;
 mod health;
 mod import;
 mod key_value;
+#[cfg(feature = "sql")]
+mod sql;
 mod tables;
 mod wire;
 
@@ -12,6 +14,8 @@ use axum::http::{HeaderMap, header};
 use breccia_api::v1::admin_server::AdminServer;
 use breccia_api::v1::import_server::ImportServer;
 use breccia_api::v1::key_value_server::KeyValueServer;
+#[cfg(feature = "sql")]
+use breccia_api::v1::sql_server::SqlServer;
 use breccia_api::v1::tables_server::TablesServer;
 use breccia_api::{ACTOR_METADATA, CODE_METADATA, FILE_DESCRIPTOR_SET};
 use breccia_types::limits::HTTP_BODY_BYTES_MAX;
@@ -26,6 +30,8 @@ use self::admin::AdminService;
 use self::health::HealthService;
 use self::import::ImportService;
 use self::key_value::KeyValueService;
+#[cfg(feature = "sql")]
+use self::sql::SqlService;
 use self::tables::TablesService;
 use super::admission::Overload;
 use super::app::App;
@@ -50,6 +56,8 @@ pub(crate) fn router(app: &App) -> Router {
         .add_service(bounded!(ImportServer::new(ImportService::new(node.clone()))))
         .add_service(bounded!(AdminServer::new(AdminService::new(app.clone()))))
         .add_service(HealthServer::new(HealthService::new(app.clone())));
+    #[cfg(feature = "sql")]
+    routes.add_service(bounded!(SqlServer::new(SqlService::new(app.clone()))));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use breccia_api::v1;
 use breccia_node::Reduction;
 use breccia_types::kv::{self, Direction, Expiry, History, KvReply, Scan};
-use breccia_types::reduce::{Gaps, Input, KeyRange, Misfits, Progress, Scope};
+use breccia_types::reduce::{Gaps, Input, KeyRange, Misfits, MissingShard, Progress, Scope};
 use breccia_types::{
     Column, ColumnType, RequestError, RequestId, Retention, Table, TableOptions, Timestamp,
 };
@@ -239,6 +239,7 @@ pub(super) fn reduction(
         misfits: if request.strict { Misfits::Refuse } else { Misfits::Count },
         gaps: if request.allow_partial { Gaps::Allow } else { Gaps::Refuse },
         within,
+        ..Scope::default()
     };
     let aggregate = aggregate(&request.reduction, input)?;
     Ok(Asked { table: request.table, aggregate, scope })
@@ -255,15 +256,11 @@ pub(super) fn reduce_response(event: Event, shards: usize) -> v1::ReduceResponse
         }
         Event::End(Reduction { presented, coverage, .. }) => {
             let shards_answered = count(coverage.shards_answered());
-            let missing = coverage.missing.into_iter().map(|missing| v1::MissingShard {
-                shard: missing.shard.get(),
-                reason: missing.reason,
-            });
             Wire::Result(v1::ReduceResult {
                 presented,
                 shards_asked: count(coverage.shards_asked),
                 shards_answered,
-                missing: missing.collect(),
+                missing: missing_shards(coverage.missing),
                 rows: coverage.read.rows,
                 bytes: coverage.read.bytes,
                 skipped: coverage.read.skipped,
@@ -271,6 +268,14 @@ pub(super) fn reduce_response(event: Event, shards: usize) -> v1::ReduceResponse
         }
     };
     v1::ReduceResponse { event: Some(event) }
+}
+
+/// The shards that an answer lacks.
+pub(super) fn missing_shards(missing: Vec<MissingShard>) -> Vec<v1::MissingShard> {
+    let missing = missing.into_iter();
+    missing
+        .map(|MissingShard { shard, reason }| v1::MissingShard { shard: shard.get(), reason })
+        .collect()
 }
 
 pub(super) fn table_options(options: v1::TableOptions) -> Result<TableOptions, RequestError> {

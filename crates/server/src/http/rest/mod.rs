@@ -16,6 +16,8 @@ mod reduce;
 mod route;
 mod rows;
 mod scan;
+#[cfg(feature = "sql")]
+mod sql;
 mod tables;
 
 pub(crate) use self::problem::{Problem, render_problems};

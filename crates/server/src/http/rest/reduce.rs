@@ -45,8 +45,9 @@ pub(super) struct ReducedBody {
     coverage: CoverageBody,
 }
 
+/// What was read for an answer.
 #[derive(Debug, Serialize)]
-struct CoverageBody {
+pub(super) struct CoverageBody {
     shards_asked: usize,
     shards_answered: usize,
     missing: Vec<MissingBody>,
@@ -92,6 +93,7 @@ impl ReduceBody {
             misfits: if self.strict { Misfits::Refuse } else { Misfits::Count },
             gaps: if self.allow_partial { Gaps::Allow } else { Gaps::Refuse },
             within: reduction::within(deadline),
+            ..Scope::default()
         };
         Ok(Asked { table, aggregate: reduction::aggregate(&self.reduction, input)?, scope })
     }
@@ -101,23 +103,24 @@ impl ReducedBody {
     fn new(reduced: Reduction) -> Result<Self, RequestError> {
         let result = serde_json::from_str(&reduced.presented)
             .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
-        let Coverage { shards_asked, missing, read } = &reduced.coverage;
-        let missing = missing.iter();
-        Ok(Self {
-            result,
-            coverage: CoverageBody {
-                shards_asked: *shards_asked,
-                shards_answered: reduced.coverage.shards_answered(),
-                missing: missing
-                    .map(|missing| MissingBody {
-                        shard: missing.shard.get(),
-                        reason: missing.reason.clone(),
-                    })
-                    .collect(),
-                rows: read.rows,
-                bytes: read.bytes,
-                skipped: read.skipped,
-            },
-        })
+        Ok(Self { result, coverage: CoverageBody::new(&reduced.coverage) })
+    }
+}
+
+impl CoverageBody {
+    pub(super) fn new(coverage: &Coverage) -> Self {
+        let Coverage { shards_asked, missing, read } = coverage;
+        let missing = missing.iter().map(|missing| MissingBody {
+            shard: missing.shard.get(),
+            reason: missing.reason.clone(),
+        });
+        Self {
+            shards_asked: *shards_asked,
+            shards_answered: coverage.shards_answered(),
+            missing: missing.collect(),
+            rows: read.rows,
+            bytes: read.bytes,
+            skipped: read.skipped,
+        }
     }
 }

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use tonic::Status;
 
+#[cfg(feature = "sql")]
+use super::sql;
 use super::{admin, batch, history, import, pages, reduce, rows, scan, tables};
 use crate::http::app::App;
 use crate::http::grpc;
@@ -63,6 +65,8 @@ fn routes() -> Vec<Route> {
         Route::at("/v1/tables/{table}/batch").post(batch::batch),
         Route::at("/v1/tables/{table}/reduce").post(reduce::reduce),
         Route::at("/v1/tables/{table}/import").post(import::import),
+        #[cfg(feature = "sql")]
+        Route::at("/v1/sql").post(sql::query),
         Route::at("/v1/status").get(admin::status),
         Route::at("/v1/nodes").get(admin::nodes),
         Route::at("/v1/shards").get(admin::shards),

@@ -106,9 +106,10 @@ enum Lines {
     Broken,
 }
 
+/// The last line of a stream that broke off.
 #[derive(Debug, Serialize)]
-struct ErrorLine {
-    error: ProblemBody,
+pub(super) struct ErrorLine {
+    pub(super) error: ProblemBody,
 }
 
 /// A stream that ended early has a last line `{"error": ...}`, and breaks off.
@@ -150,7 +151,8 @@ fn page_lines(table: &Table, page: Page) -> Result<Bytes, RequestError> {
     Ok(lines.into())
 }
 
-fn line<T: Serialize>(value: &T) -> Result<Vec<u8>, RequestError> {
+/// A value as one line.
+pub(super) fn line<T: Serialize>(value: &T) -> Result<Vec<u8>, RequestError> {
     let mut line = serde_json::to_vec(value)
         .map_err(|error| RequestError::Internal { reason: error.to_string() })?;
     line.push(b'\n');

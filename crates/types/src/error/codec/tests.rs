@@ -52,7 +52,8 @@ fn after(error: &RequestError) -> Option<RequestError> {
         E::ShuttingDown => Some(E::Storage { reason: text() }),
         E::Storage { .. } => Some(E::Internal { reason: text() }),
         E::Internal { .. } => Some(E::UnfitRow { key: text(), reason: text() }),
-        E::UnfitRow { .. } => None,
+        E::UnfitRow { .. } => Some(E::InvalidQuery { reason: text() }),
+        E::InvalidQuery { .. } => None,
     }
 }
 

@@ -1,27 +1,18 @@
 //! What queries see, what they refuse, and what they say of it.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    reason = "tests fail by panicking"
-)]
-
-mod support;
-
 use std::sync::Arc;
 
 use breccia_node::Node;
-use breccia_sql::{Asked, SqlError};
+use breccia_sql::{Asked, Limits, Sql, SqlError};
 use breccia_types::reduce::Misfits;
 use breccia_types::{ColumnType, RequestError, TableOptions, Timestamp};
 use bytes::Bytes;
+use datafusion::arrow::array::AsArray;
 use futures::TryStreamExt;
 use serde_json::json;
 
-use support::{batches, column, filled, flight_options, flights, node, put, rows, sql, table};
+use crate::support::{
+    batches, column, filled, flight_options, flights, node, put, rows, sql, table,
+};
 
 async fn with_flights(count: usize) -> Node {
     let node = node().await;
@@ -143,7 +134,7 @@ async fn a_sum_may_leave_64_bits_on_its_way_but_not_at_its_end() {
     let wide =
         "select a > 0 as p, sum(cast(a as decimal(38, 0))) as s from t group by p order by p";
     let sums = batches(&sql, wide).await.expect("sums");
-    assert!(support::shown(&sums).contains("92233720368547758070"));
+    assert!(crate::support::shown(&sums).contains("92233720368547758070"));
 }
 
 #[tokio::test]
@@ -261,4 +252,31 @@ async fn tables_and_columns_can_be_listed() {
                  order by 1";
     let names = rows(&sql(&node), query).await;
     assert_eq!(names, [json!({ "table_name": "flights" }), json!({ "table_name": "redis" })]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_take_more_than_a_page_come_all_and_each_once() {
+    let node = node().await;
+    let t = table(&node, "t", TableOptions::default()).await;
+    for row in 0..60 {
+        // Together three times what a part of a reduction may have.
+        put(&node, &t, &format!("{row:03}"), vec![b'a' + row % 26; 1 << 20]).await;
+    }
+    let answer = sql(&node).query("select _key, _value from t", &Asked::default(), &Arc::default());
+    let answer = answer.await.unwrap();
+    let batches: Vec<_> = answer.batches.try_collect().await.unwrap();
+    let mut keys: Vec<String> = Vec::new();
+    for batch in &batches {
+        let column = batch.column(0).as_string::<i32>();
+        keys.extend(column.iter().flatten().map(str::to_owned));
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, (0..60).map(|row| format!("{row:03}")).collect::<Vec<_>>());
+    let coverage = answer.report.coverage();
+    assert_eq!((coverage.shards_asked, coverage.read.rows), (8, 60));
+    let small = Sql::new(node.clone(), Limits { memory_bytes: 16 << 20, ..Limits::default() });
+    let sorted = crate::support::batches(&small, "select _key, _value from t order by _value").await;
+    assert!(matches!(sorted, Err(SqlError::OverLimit { .. })), "{sorted:?}");
+    let lengths = "select sum(length(_value)) as bytes from t";
+    assert_eq!(rows(&sql(&node), lengths).await, [json!({ "bytes": 60 << 20 })]);
 }

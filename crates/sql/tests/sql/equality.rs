@@ -1,17 +1,5 @@
 //! The same queries over a sharded table and over the same rows in DataFusion's memory table
 //! have the same answers.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    reason = "tests fail by panicking"
-)]
-
-mod support;
-
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -21,7 +9,7 @@ use datafusion::arrow::array::{
 use datafusion::prelude::SessionContext;
 use serde_json::Value;
 
-use support::{
+use crate::support::{
     batches, carrier_options, carriers, filled, flight_options, flights, node, shown, sql,
 };
 
