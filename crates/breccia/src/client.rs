@@ -147,8 +147,8 @@ fn failure_of(status: &Status, address: &str) -> Failure {
         Code::Unavailable | Code::Unknown | Code::Cancelled => Failure::new(
             Exit::Unreachable,
             format!(
-                "the connection to {address} broke ({message}); a write may or may not have \
-                 been applied",
+                "the connection to {address} broke ({message}); if it was a write, it may or may \
+                 not have been applied",
             ),
         ),
         Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted => {

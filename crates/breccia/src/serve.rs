@@ -11,6 +11,7 @@ use breccia_node::{Node, NodeConfig, Peering};
 use breccia_server::{http, resp};
 use breccia_types::limits::SHUTDOWN_GRACE;
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -52,7 +53,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit> {
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let running = Running::start(&config).await?;
+        let running = tokio::select! {
+            running = Running::start(&config) => running?,
+            () = signals.next() => return Ok(Exit::Done),
+        };
         running.announce()?;
         running.until_signal(&mut signals).await
     });
@@ -94,6 +98,22 @@ impl Signals {
     }
 }
 
+/// Where clients will reach the node.
+struct Listeners {
+    http: TcpListener,
+    resp: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self> {
+        let resp = TcpListener::bind(config.resp).await;
+        let resp = resp.map_err(|error| cannot_listen("--resp", config.resp, &error))?;
+        let http = TcpListener::bind(config.http).await;
+        let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;
+        Ok(Self { http, resp })
+    }
+}
+
 /// A node and its front ends, serving.
 pub(crate) struct Running {
     node: Node,
@@ -114,6 +134,8 @@ impl Running {
     /// If the data directory or an address cannot be used.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         warn_if_remote(config);
+        // A node that cannot serve must not join, or found, a cluster first.
+        let listeners = Listeners::bind(config).await?;
         let mut chosen = NodeConfig::new(&config.data);
         chosen.shards = config.shards;
         chosen.replicas = config.replicas;
@@ -127,14 +149,10 @@ impl Running {
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
-        #[cfg(feature = "sql")]
-        {
-            let reductions = breccia_service::reduce::Reductions::default();
-            chosen.reduce.reductions = reductions.with::<breccia_sql::Stage>();
-        }
+        chosen.reduce.reductions = breccia_server::reductions();
         let node = Node::open(chosen).await;
         let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;
-        match Self::bind(node.clone(), config).await {
+        match Self::serve(node.clone(), config, listeners).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 node.shutdown().await;
@@ -143,11 +161,11 @@ impl Running {
         }
     }
 
-    async fn bind(node: Node, config: &Config) -> Result<Self> {
+    async fn serve(node: Node, config: &Config, listeners: Listeners) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut front_ends = JoinSet::new();
-        let resp = resp::Server::bind(node.clone(), resp::Config::new(config.resp)).await;
-        let resp = resp.map_err(|error| cannot_listen("--resp", config.resp, &error))?;
+        let resp = resp::Config::new(config.resp);
+        let resp = resp::Server::over(listeners.resp, node.clone(), resp)?;
         let mut http_config = http::Config::new(config.http);
         #[cfg(feature = "sql")]
         {
@@ -156,8 +174,7 @@ impl Running {
             http_config.sql.memory_bytes = config.memory_bytes / 4 / queries_at_once;
         }
         http_config.collectors.push(Box::new(resp.metrics()));
-        let http = http::Server::bind(node.clone(), http_config).await;
-        let http = http.map_err(|error| cannot_listen("--http", config.http, &error))?;
+        let http = http::Server::over(listeners.http, node.clone(), http_config)?;
         let (resp_address, http_address) = (resp.local_addr(), http.local_addr());
         let told = |address: SocketAddr| advertised(config, address);
         node.announce(told(http_address), told(resp_address));

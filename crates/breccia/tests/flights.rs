@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use harness::Node;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const KEY: &str = "{carrier}/{flight}/{origin}/{time_hour}/{sched_dep_time}";
 
@@ -59,6 +59,7 @@ fn the_published_figures_of_the_flights_come_out_of_the_loaded_sample() {
     assert!(said.contains("336776 rows"), "{said}");
 
     reductions_give_the_figures(&node);
+    queries_give_the_figures(&node);
     let mut figures = Figures::default();
     for line in node.run(&["export", "flights"]).ok().lines() {
         let row: Value = serde_json::from_str(line).expect("a row a line");
@@ -118,4 +119,57 @@ fn reductions_give_the_figures(node: &Node) {
     assert!(strict.err.contains("the field is null"), "{}", strict.err);
     assert_eq!(node.run(&["reduce", "flights", "sum:i64"]).code, 4);
     assert_eq!(node.run(&["reduce", "flights", "count", "--key", "--value"]).code, 2);
+}
+
+/// The same figures in SQL.
+fn queries_give_the_figures(node: &Node) {
+    let rows = |sql: &str| -> Vec<Value> {
+        let said = node.run(&["sql", "--format", "ndjson", sql]);
+        assert!(said.err.contains("came from the shards"), "{}", said.err);
+        said.ok().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let one = |sql: &str, expected: Value| assert_eq!(rows(sql), [expected], "{sql}");
+    one("select count(*) as n from flights", json!({ "n": 336_776 }));
+    let b6 = "select count(*) as n from flights where origin = 'JFK' and carrier = 'B6'";
+    one(b6, json!({ "n": 42_076 }));
+    let distances =
+        "select sum(distance) as s, min(distance) as a, max(distance) as b from flights";
+    one(distances, json!({ "s": 350_217_607, "a": 17, "b": 4_983 }));
+    let delays = "select count(dep_delay) as n, sum(dep_delay) as s, round(avg(dep_delay), 3) as m \
+                  from flights";
+    one(delays, json!({ "n": 328_521, "s": 4_152_200, "m": 12.639 }));
+    one("select count(distinct tailnum) as n from flights", json!({ "n": 4_043 }));
+    let origins = "select origin, count(*) as n from flights group by origin order by origin";
+    let expected = [("EWR", 120_835), ("JFK", 111_279), ("LGA", 104_662)];
+    assert_eq!(rows(origins), expected.map(|(origin, n)| json!({ "origin": origin, "n": n })));
+    let carriers =
+        "select carrier, count(*) as n from flights group by carrier order by n desc limit 4";
+    let expected = [("UA", 58_665), ("B6", 54_635), ("EV", 54_173), ("DL", 48_110)];
+    assert_eq!(rows(carriers), expected.map(|(carrier, n)| json!({ "carrier": carrier, "n": n })));
+    let longest =
+        rows("select _key, dep_delay from flights order by dep_delay desc nulls last limit 5");
+    assert_eq!((longest.len(), &longest[0]["dep_delay"]), (5, &json!(1_301)));
+    assert!(longest[0]["_key"].as_str().is_some_and(|key| key.starts_with("HA/51/JFK/")));
+    let quantiles = "select approx_percentile_cont(dep_delay, 0.5) as p50, \
+                     approx_percentile_cont(dep_delay, 0.9) as p90 from flights";
+    let found = &rows(quantiles)[0];
+    assert!((found["p50"].as_f64().expect("p50") + 2.0).abs() <= 1.0, "{found}");
+    assert!((found["p90"].as_f64().expect("p90") - 49.0).abs() <= 2.0, "{found}");
+    assert_eq!(rows("select carrier, flight from flights").len(), 336_776);
+
+    let by_carrier = "select carrier, count(*) as n from flights group by 1 order by 2";
+    let shown = node.run(&["sql", by_carrier]).ok();
+    let words: Vec<_> = shown.split_whitespace().take(4).collect();
+    assert_eq!(words, ["carrier", "n", "OO", "32"], "{shown}");
+    let csv = node.run(&["sql", "--format", "csv", "select 1 as a, 'x' as b"]).ok();
+    assert_eq!(csv, "a,b\n1,x\n");
+    let json = node.run(&["sql", "--json", "select max(distance) as d from flights"]).ok();
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (&json["rows"][0]["d"], &json["coverage"]["rows"]),
+        (&json!(4_983), &json!(336_776))
+    );
+    let wrong = node.run(&["sql", "select nothing from flights"]);
+    assert_eq!(wrong.code, 4, "{wrong:?}");
+    assert!(wrong.err.contains("column 8"), "{}", wrong.err);
 }

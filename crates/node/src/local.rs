@@ -130,10 +130,15 @@ impl Local {
             Consistency::Linearizable => ReadMode::Lease,
             Consistency::Strict => ReadMode::Strict,
             Consistency::Stale { max } => {
-                let reason = || format!("this replica may lack what is older than {max:?}");
-                let is_fresh = found.group.staleness().is_some_and(|age| age <= max);
-                let late = LocalError::NotNow { reason: reason() };
-                return if is_fresh { Ok(found) } else { Err(late) };
+                if found.group.staleness().is_some_and(|age| age <= max) {
+                    return Ok(found);
+                }
+                if found.group.leadership() != Leadership::Own {
+                    let reason = format!("this replica may lack what is older than {max:?}");
+                    return Err(LocalError::NotNow { reason });
+                }
+                // What a leader reads after a barrier lacks nothing.
+                ReadMode::Lease
             }
         };
         let passed = found.group.read_barrier_in(mode).await;

@@ -267,6 +267,12 @@ impl Node {
                 .all(|shard| shard.data.health.quarantined().is_none() && is_led(shard))
     }
 
+    /// Whether the node is shutting down.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.0.health.is_closing()
+    }
+
     /// The table that the Redis protocol reads and writes.
     #[must_use]
     pub fn redis_table(&self) -> &Arc<Table> {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use breccia_ring::{slot_of, slot_of_prefix};
 use breccia_router::{LocalError, LocalReduce, Reduced, Work};
 use breccia_service::reduce::{
     AnyReduce, Reduce, ReduceError, Reductions, Rows, Stop, decode_partial, encode_aggregate,
     encode_request,
 };
 use breccia_store::TableReader;
-use breccia_types::reduce::{Aggregate, Coverage, Gaps, Meter, MissingShard, Order, Part, Scope};
+use breccia_types::reduce::{
+    Aggregate, Coverage, Gaps, KeyRange, Meter, MissingShard, Order, Part, Scope,
+};
 use breccia_types::{ReductionId, RequestError, ShardId, Table};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -117,7 +120,10 @@ impl Node {
         let keys = scope.keys.clone();
         let ends = [Some(&keys.prefix), keys.from.as_ref(), keys.to.as_ref()];
         ends.into_iter().flatten().try_for_each(|key| check_key(key))?;
-        let mut shards = scope.shard.map_or_else(|| self.all_shards(), |shard| vec![shard]);
+        let mut shards = match scope.shard {
+            Some(shard) => vec![shard],
+            None => self.shards_of(table, &scope.keys),
+        };
         let broken = self.take_broken(&mut shards, scope.gaps)?;
         let order = Order { reduction, request, table: table.view(), keys, misfits: scope.misfits };
         let work = Work {
@@ -131,6 +137,17 @@ impl Node {
         reduced.coverage.missing.extend(broken);
         reduced.coverage.missing.sort_unstable_by_key(|missing| missing.shard);
         Ok(reduced)
+    }
+
+    /// The shards in which rows with these keys may lie.
+    #[must_use]
+    pub fn shards_of(&self, table: &Table, keys: &KeyRange) -> Vec<ShardId> {
+        let rule = table.options.partition;
+        let slot = match keys.only_key() {
+            Some(key) => Some(slot_of(rule, key)),
+            None => slot_of_prefix(rule, &keys.prefix),
+        };
+        slot.map_or_else(|| self.all_shards(), |slot| vec![self.shard_of(slot)])
     }
 
     /// Takes the shards out that no node can read, if gaps are allowed.

@@ -41,5 +41,5 @@ pub use hash_ring::{Assignment, HashRing, Intake, RingError, RingHash, RingNode,
 pub use leaders::{LeaderChoice, spread_leaders};
 pub use placement::{LogPoint, Placement, PlacementError, ReplicaPlace, Role, StepError};
 pub use plan::{Goal, Plan, Stuck};
-pub use slot::slot_of;
+pub use slot::{slot_of, slot_of_prefix};
 pub use step::Step;

@@ -8,6 +8,18 @@ pub fn slot_of(partition: Partition, key: &[u8]) -> Slot {
     Slot::from_crc(crc16(partition_key(partition, key)))
 }
 
+/// The slot of all keys that start so, if the rule gives them one.
+#[must_use]
+pub fn slot_of_prefix(partition: Partition, prefix: &[u8]) -> Option<Slot> {
+    let is_decided = match partition {
+        Partition::WholeKey => false,
+        Partition::Before(delimiter) => prefix.contains(&delimiter),
+        Partition::FirstBytes(count) => prefix.len() >= usize::from(count),
+        Partition::HashTag => hash_tag(prefix).is_some(),
+    };
+    is_decided.then(|| slot_of(partition, prefix))
+}
+
 /// The part of a key that decides its slot.
 #[must_use]
 pub fn partition_key(partition: Partition, key: &[u8]) -> &[u8] {
@@ -112,6 +124,21 @@ mod tests {
                 slot_of(Partition::HashTag, with(&a).as_bytes()),
                 slot_of(Partition::HashTag, with(&b).as_bytes())
             );
+        }
+
+        #[test]
+        fn keys_with_a_deciding_prefix_share_its_slot(prefix in "[a-c{}/]{0,8}", rest in "[a-c{}/]{0,8}") {
+            let rules = [
+                Partition::WholeKey,
+                Partition::Before(b'/'),
+                Partition::FirstBytes(3),
+                Partition::HashTag,
+            ];
+            for rule in rules {
+                if let Some(slot) = slot_of_prefix(rule, prefix.as_bytes()) {
+                    prop_assert_eq!(slot_of(rule, format!("{prefix}{rest}").as_bytes()), slot, "{}", rule);
+                }
+            }
         }
 
         #[test]

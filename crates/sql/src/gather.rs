@@ -17,7 +17,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use crate::leaf::Origin;
@@ -52,8 +52,13 @@ impl Gatherer {
     }
 
     /// The rows of a stage, from a few shards at a time and a page after the other.
-    fn pages(self: Arc<Self>, stage: Stage) -> impl Stream<Item = Result<Vec<RecordBatch>>> + Send {
-        let shards: Vec<_> = self.node.placement().shards().map(|(shard, _)| shard).collect();
+    fn pages(self: Arc<Self>, stage: Stage) -> BoxStream<'static, Result<Vec<RecordBatch>>> {
+        let scan = stage.plan().map(|plan| plan.scan.clone());
+        let shards = scan.map(|scan| self.node.shards_of(&scan.table, &scan.keys));
+        let shards = match shards {
+            Ok(shards) => shards,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
         let of_shard = move |shard| {
             let (gatherer, stage) = (Arc::clone(&self), stage.clone());
             stream::try_unfold(Some(None), move |position: Option<Option<Bytes>>| {
@@ -80,7 +85,8 @@ impl Gatherer {
             })
             .boxed()
         };
-        stream::iter(shards.into_iter().map(of_shard)).flatten_unordered(SHARDS_PAGED_AT_ONCE)
+        let shards = stream::iter(shards.into_iter().map(of_shard));
+        shards.flatten_unordered(SHARDS_PAGED_AT_ONCE).boxed()
     }
 
     async fn reduce(
@@ -107,7 +113,7 @@ impl Gatherer {
     ) -> Result<()> {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let mut reports = self.reports.lock();
-        let report = reports.entry(stage.number()).or_insert_with(StageReport::default);
+        let report = reports.entry(stage.number()).or_default();
         report.stage = stage.number();
         report.table.clone_from(&stage.plan()?.scan.table.name);
         report.coverage.shards_asked += coverage.shards_asked;

@@ -52,7 +52,7 @@ const SETTINGS: [(&str, &str); 14] = [
     ("datafusion.optimizer.repartition_windows", "false"),
     ("datafusion.sql_parser.collect_spans", "true"),
     ("datafusion.sql_parser.map_string_types_to_utf8view", "false"),
-    ("datafusion.sql_parser.dialect", "postgresql"),
+    ("datafusion.sql_parser.dialect", "generic"),
     ("datafusion.catalog.information_schema", "true"),
     ("datafusion.catalog.default_catalog", CATALOG),
     ("datafusion.catalog.default_schema", SCHEMA),
@@ -110,7 +110,7 @@ pub(crate) fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {
 
 /// The one statement of a text.
 pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
-    state.sql_to_statement(sql, &Dialect::PostgreSQL)
+    state.sql_to_statement(sql, &Dialect::Generic)
 }
 
 /// The plan of a statement, which may only read.

@@ -108,6 +108,16 @@ pub struct KeyRange {
     pub to: Option<Bytes>,
 }
 
+impl KeyRange {
+    /// The only key in it, if it is so narrow.
+    #[must_use]
+    pub fn only_key(&self) -> Option<&Bytes> {
+        let (from, to) = (self.from.as_ref()?, self.to.as_ref()?);
+        let is_narrow = to.strip_suffix(&[0]).is_some_and(|last| last == from);
+        (is_narrow && from.starts_with(&self.prefix)).then_some(from)
+    }
+}
+
 /// What becomes of rows that have no operand for a reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Misfits {

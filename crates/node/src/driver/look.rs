@@ -41,6 +41,9 @@ pub(super) struct Look {
     pub(super) lost: BTreeSet<NodeId>,
     /// Those of the lost in whose place there is another.
     pub(super) replaced: BTreeSet<NodeId>,
+    /// Those that have not answered for a while and vote nowhere, as of a node that joined and
+    /// could not serve: no shard waits for them.
+    unsettled: BTreeSet<NodeId>,
     /// Those that did not answer just now.
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) draining: BTreeSet<NodeId>,
@@ -106,8 +109,27 @@ impl Driver {
             replaced.contains(&member.node) || member.status == MemberStatus::Draining
         });
         let absent = nodes(&|member| !answering.contains(&member.node));
+        let votes = |node: NodeId| {
+            [&state.placement, &state.meta_placement].into_iter().any(|placement| {
+                placement.held_by(node).any(|(_, place)| place.role == Role::Voter)
+            })
+        };
+        let unsettled = nodes(&|member| {
+            absent.contains(&member.node) && is_missed(member.node) && !votes(member.node)
+        });
         let damaged = all_damaged;
-        Look { led, answering, lost, replaced, absent, draining, damaged, read_only, state }
+        Look {
+            led,
+            answering,
+            lost,
+            replaced,
+            unsettled,
+            absent,
+            draining,
+            damaged,
+            read_only,
+            state,
+        }
     }
 }
 
@@ -121,7 +143,8 @@ impl Look {
 
     /// Where the ring wants the shards.
     pub(super) fn wanted(&self) -> Result<Assignment, RingError> {
-        let open = |node: &NodeId| !self.lost.contains(node) && !self.draining.contains(node);
+        let away = [&self.lost, &self.draining, &self.unsettled];
+        let open = |node: &NodeId| !away.iter().any(|nodes| nodes.contains(node));
         let nodes: Vec<_> = self
             .state
             .members
@@ -140,8 +163,9 @@ impl Look {
 
     /// Every node follows the meta shard.
     pub(super) fn wanted_meta(&self) -> Assignment {
+        let away = |node: &NodeId| self.lost.contains(node) || self.unsettled.contains(node);
         let nodes: BTreeSet<_> =
-            self.state.members.keys().copied().filter(|node| !self.lost.contains(node)).collect();
+            self.state.members.keys().copied().filter(|node| !away(node)).collect();
         Assignment::new(META_VOTERS_MAX, vec![nodes])
     }
 }

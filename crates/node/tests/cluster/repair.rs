@@ -234,3 +234,19 @@ async fn nodes_join_although_one_before_them_ended_while_it_joined() {
     }
     cluster.shut_down().await;
 }
+
+/// As when its port for clients was taken: it has joined, and is never heard of again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joined_and_died_at_once_does_not_keep_the_shards_from_three_voters() {
+    let (mut cluster, table) = cluster_with_rows(1).await;
+    cluster.join().await;
+    let ghost = cluster.nodes.pop().expect("a node");
+    ghost.shutdown().await;
+    drop(ghost);
+    cluster.join().await;
+    cluster.join().await;
+    cluster.settled(3, 0).await;
+    let first = cluster.nodes.first().expect("a node");
+    assert_rows(first, &table, 0..50).await;
+    cluster.shut_down().await;
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use breccia_node::Node;
 use breccia_types::kv::KvWrite;
-use breccia_types::{RequestError, Table};
+use breccia_types::table::RowKind;
+use breccia_types::{Actor, RequestError, Table};
 use bytes::Bytes;
 
 use super::admission::Held;
@@ -95,8 +96,8 @@ impl Importer {
         }
     }
 
-    /// Writes the rows that wait. Those that a shard is too busy for are tried again: the
-    /// client is held back in the meantime.
+    /// Writes the rows that wait. Those that a shard is too busy for, or whose leader is lost,
+    /// are tried again: the client is held back in the meantime.
     ///
     /// # Errors
     /// [`RequestError::ReadOnly`] or [`RequestError::ShuttingDown`]: no row after this one
@@ -144,7 +145,7 @@ impl Importer {
         for (row, result) in rows.into_iter().zip(results) {
             match result {
                 Ok(_) => self.count(&row.write),
-                Err(RequestError::Busy { .. }) if may_retry => again.push(row),
+                Err(error) if may_retry && may_repeat(&row.write, &error) => again.push(row),
                 Err(error) => {
                     if is_fatal(&error) {
                         fatal = Some(error.clone());
@@ -160,6 +161,20 @@ impl Importer {
         let bytes = u64::try_from(write.bytes()).unwrap_or(u64::MAX);
         self.summary.rows_written = self.summary.rows_written.saturating_add(1);
         self.summary.bytes_written = self.summary.bytes_written.saturating_add(bytes);
+    }
+}
+
+/// Whether a row that was not written, as far as is known, may be written again: also one that
+/// may have been, if twice is the same as once.
+fn may_repeat(write: &KvWrite, error: &RequestError) -> bool {
+    match error {
+        RequestError::OutcomeUnknown { .. } | RequestError::DeadlineExceeded => match write {
+            KvWrite::Put { table, version, .. } => {
+                version.is_some() || table.kind != RowKind::Versioned
+            }
+            _ => false,
+        },
+        error => error.actor() == Actor::Retry && !is_fatal(error),
     }
 }
 

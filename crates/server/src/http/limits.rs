@@ -9,7 +9,7 @@ pub const IMPORT_BATCH_ROWS_MAX: usize = 4_096;
 pub const IMPORT_BATCH_BYTES: usize = 4 << 20;
 /// Refused rows that an import reports; all of them are counted.
 pub const IMPORT_FAILURES_REPORTED_MAX: usize = 100;
-/// How often an import tries rows again that a shard was too busy for.
+/// How often an import tries rows again that a shard was too busy for, or whose leader was lost.
 pub const IMPORT_BUSY_RETRIES_MAX: u32 = 8;
 /// How long an import waits for its client to send more before it gives up.
 pub const IMPORT_SILENCE_MAX: Duration = Duration::from_secs(300);

@@ -61,7 +61,15 @@ impl Server {
     /// # Errors
     /// If the address cannot be listened on: it is in use, or not one of this machine.
     pub async fn bind(node: Node, config: Config) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.address).await?;
+        Self::over(TcpListener::bind(config.address).await?, node, config)
+    }
+
+    /// Takes connections of this listener; they wait until [`Server::run`]. The address of the
+    /// configuration does not count.
+    ///
+    /// # Errors
+    /// If the listener has no address any more.
+    pub fn over(listener: TcpListener, node: Node, config: Config) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let cut = CancellationToken::new();
         let listener = BoundedListener::new(listener, config.connections_max, cut.clone());

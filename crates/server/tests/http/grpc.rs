@@ -5,6 +5,7 @@ use breccia_api::v1::admin_client::AdminClient;
 use breccia_api::v1::import_client::ImportClient;
 use breccia_api::v1::import_response::Event;
 use breccia_api::v1::key_value_client::KeyValueClient;
+use breccia_api::v1::sql_client::SqlClient;
 use breccia_api::v1::tables_client::TablesClient;
 use breccia_api::v1::{command, merge_request, put_request, reduce_response};
 use bytes::Bytes;
@@ -304,4 +305,42 @@ async fn a_reduction_tells_its_progress_and_then_its_result() {
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(metadata(&status, "breccia-code"), Some("unfit-row"));
     assert!(status.message().contains("\"c\""), "{}", status.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_gives_its_columns_then_rows_and_in_the_end_what_was_read() {
+    use v1::query_response::Event;
+
+    let mut clients = start("t", "plain").await;
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        clients.rows.put(put("t", key, value)).await.expect("written");
+    }
+    let mut queries = SqlClient::new(clients.server.channel().await);
+    let request = |sql: &str| v1::QueryRequest { sql: sql.into(), ..Default::default() };
+    let reply = queries.query(request("select count(*) as n from t where _key > 'a'")).await;
+    let events = reply.expect("an answer").into_inner().map(|event| event.expect("an event").event);
+    let events: Vec<_> = events.collect().await;
+    let (mut names, mut rows, mut end) = (Vec::new(), Vec::new(), None);
+    for event in events.into_iter().flatten() {
+        match event {
+            Event::Columns(columns) => {
+                names.extend(columns.columns.into_iter().map(|c| (c.name, c.r#type)));
+            }
+            Event::Rows(piece) => rows.extend_from_slice(&piece),
+            Event::Progress(_) => {}
+            Event::End(last) => end = Some(last),
+        }
+    }
+    assert_eq!(names, [("n".to_owned(), "Int64".to_owned())]);
+    assert_eq!(rows, b"{\"n\":1}\n");
+    let end = end.expect("an end");
+    assert_eq!((end.rows, end.rows_read, end.skipped), (1, 1, 0));
+    assert_eq!((end.shards_asked, end.missing.len()), (end.shards_answered, 0));
+    assert!(end.bytes_gathered > 0);
+
+    let reply = queries.query(request("select x from t")).await.expect("a stream");
+    let refused = reply.into_inner().next().await.expect("an event");
+    let status = refused.expect_err("no such column");
+    assert_eq!(metadata(&status, "breccia-code"), Some("invalid-query"));
+    assert!(status.message().contains("(line 1, column 8)"), "{}", status.message());
 }

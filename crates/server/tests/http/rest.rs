@@ -336,3 +336,58 @@ async fn a_reduction_that_cannot_be_is_refused_with_what_is_wrong() {
         assert!(code != "unfit-row" || problem.contains("\"k\""), "{problem}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_answered_in_the_form_that_is_asked_for() {
+    let server = Running::start().await;
+    server.create("t", "plain").await;
+    for (key, value) in [("a", "1"), ("b", "2"), ("c", "x,y")] {
+        server.put(&format!("/v1/tables/t/rows/{key}"), value.as_bytes()).await.ok();
+    }
+    let query = json!({ "sql": "select _key, _value from t order by _key limit 3" });
+    let answer = server.post("/v1/sql", &query).await.ok();
+    assert_eq!(answer["columns"][1], json!({ "name": "_value", "type": "Utf8" }));
+    assert_eq!(answer["rows"][2], json!({ "_key": "c", "_value": "x,y" }));
+    let coverage = &answer["coverage"];
+    assert_eq!((&coverage["rows"], &coverage["missing"]), (&json!(3), &json!([])));
+    assert_eq!(coverage["shards_asked"], coverage["shards_answered"]);
+    let body = query.to_string();
+    for (accept, expected) in [
+        (
+            "application/x-ndjson",
+            "{\"_key\":\"a\",\"_value\":\"1\"}\n{\"_key\":\"b\",\"_value\":\"2\"}\n\
+             {\"_key\":\"c\",\"_value\":\"x,y\"}\n",
+        ),
+        ("text/csv", "_key,_value\na,1\nb,2\nc,\"x,y\"\n"),
+    ] {
+        let headers = [JSON, ("accept", accept)];
+        let answer = server.send("POST", "/v1/sql", &headers, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.text()), (200, expected), "{accept}");
+    }
+    let headers = [JSON, ("accept", "application/vnd.apache.arrow.stream")];
+    let arrow = server.send("POST", "/v1/sql", &headers, body.as_bytes()).await;
+    assert!(arrow.text().contains("_value") && arrow.status == 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_cannot_be_answered_is_a_problem_before_anything_is_sent() {
+    let server = Running::start().await;
+    server.create("t", "plain").await;
+    server.put("/v1/tables/t/rows/a", b"0").await.ok();
+    for (sql, word) in [
+        ("select nothing from t", "nothing"),
+        ("select 1 from none", "none"),
+        ("drop table t", "DDL"),
+        ("select 1 / cast(_value as int) from t", "Divide by zero"),
+    ] {
+        let body = json!({ "sql": sql }).to_string();
+        for accept in ["application/json", "application/x-ndjson", "text/csv"] {
+            let headers = [JSON, ("accept", accept)];
+            let answer = server.send("POST", "/v1/sql", &headers, body.as_bytes()).await;
+            let problem = answer.problem(422, "invalid-query");
+            assert!(problem.contains(word), "{sql}: {problem}");
+        }
+    }
+    let unknown = server.post("/v1/sql", &json!({ "query": "select 1" })).await;
+    unknown.problem(400, "invalid-argument");
+}

@@ -39,7 +39,9 @@ impl Running {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
-        let node = Node::open(NodeConfig::in_memory()).await.expect("a node");
+        let mut config = NodeConfig::in_memory();
+        config.reduce.reductions = breccia_server::reductions();
+        let node = Node::open(config).await.expect("a node");
         Self::serve(node, change).await
     }
 

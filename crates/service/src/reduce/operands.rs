@@ -1,6 +1,7 @@
 //! What the operands found in the rows come to.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use breccia_monoid::{Monoid, NumberType, OperandError, ScalarType};
 use breccia_store::RowRef;
@@ -69,7 +70,8 @@ impl Reduce for Operands {
     fn partial(&self, rows: &mut Rows<'_>) -> Result<Vec<u8>, ReduceError> {
         let mut whole = self.monoid.accumulator();
         let (mut scalar, mut operand) = (Vec::new(), Vec::new());
-        rows.visit(|row| {
+        let mut too_long = None;
+        rows.visit_while(|row| {
             let text: &[u8] = match &self.input {
                 Input::Key => row.key,
                 Input::Value => row.value,
@@ -79,9 +81,21 @@ impl Reduce for Operands {
                     &scalar
                 }
             };
-            whole.add(self.operand(row, text, &mut operand)?).map_err(refused)
+            match whole.add(self.operand(row, text, &mut operand)?) {
+                Ok(()) => Ok(ControlFlow::Continue(())),
+                // It counts, and has no room: without it the answer would be wrong.
+                Err(error @ OperandError::TooLong { .. }) => {
+                    let key = String::from_utf8_lossy(row.key.get(..64).unwrap_or(row.key));
+                    too_long = Some(format!("the row whose key begins with {key:?}: {error}"));
+                    Ok(ControlFlow::Break(()))
+                }
+                Err(error) => Err(Misfit(error.to_string().into())),
+            }
         })?;
-        Ok(whole.encode())
+        match too_long {
+            Some(reason) => Err(ReduceError::Refused { reason }),
+            None => Ok(whole.encode()),
+        }
     }
 
     fn combine(&self, left: Vec<u8>, right: Vec<u8>) -> Result<Vec<u8>, ReduceError> {
@@ -161,8 +175,4 @@ fn check(monoid: Monoid, found: Result<Found, serde_json::Error>) -> Result<(), 
         Err(error) => return Err(Misfit(format!("the value is no JSON: {error}").into())),
     };
     Err(Misfit(reason.into()))
-}
-
-fn refused(error: OperandError) -> Misfit {
-    Misfit(error.to_string().into())
 }

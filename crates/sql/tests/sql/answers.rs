@@ -181,6 +181,8 @@ async fn what_is_not_declared_is_read_by_path() {
     let query = "select _key, json_int(_value, 'a.b.0') as i, json_text(_value, '/a/b/1') as t, \
                  json_bool(_value, 't') as b, json_float(_value, 'f') as f, \
                  json_text(_value, 'n') as n from t order by _key";
+    let without = "select * exclude (_value) from t where _key = '1'";
+    assert_eq!(rows(&sql(&node), without).await, [json!({ "_key": "1" })]);
     let expected = [
         json!({ "_key": "1", "i": 7, "t": "x", "b": true, "f": 2.5, "n": null }),
         json!({ "_key": "2", "i": null, "t": null, "b": null, "f": null, "n": null }),
@@ -240,9 +242,22 @@ async fn conditions_on_the_key_bound_what_is_read() {
     ] {
         let answer = sql.query(query, &Asked::default(), &Arc::default()).await.unwrap();
         let _: Vec<_> = answer.batches.try_collect().await.unwrap();
-        let read = answer.report.coverage().read;
-        assert!(read.rows <= most, "{query}: {read:?}");
+        let coverage = answer.report.coverage();
+        assert!(coverage.read.rows <= most, "{query}: {coverage:?}");
+        assert_eq!(coverage.shards_asked, if most == 1 { 1 } else { 8 }, "{query}");
     }
+    let options = TableOptions { partition: "before:/".parse().unwrap(), ..flight_options() };
+    filled(&node, "grouped", options, &flights(100)).await;
+    let query = "select count(*) as n from grouped where _key like 'UA/%'";
+    let answer = sql.query(query, &Asked::default(), &Arc::default()).await.unwrap();
+    let _: Vec<_> = answer.batches.try_collect().await.unwrap();
+    assert_eq!(answer.report.coverage().shards_asked, 1);
+    let all = rows(
+        &sql,
+        "select count(*) as n from flights where _key < 'UA/00100' and _key like 'UA/%'",
+    )
+    .await;
+    assert_eq!(rows(&sql, query).await, all);
 }
 
 #[tokio::test]
@@ -262,8 +277,8 @@ async fn rows_that_take_more_than_a_page_come_all_and_each_once() {
         // Together three times what a part of a reduction may have.
         put(&node, &t, &format!("{row:03}"), vec![b'a' + row % 26; 1 << 20]).await;
     }
-    let answer = sql(&node).query("select _key, _value from t", &Asked::default(), &Arc::default());
-    let answer = answer.await.unwrap();
+    let (large, asked, meter) = (sql(&node), Asked::default(), Arc::default());
+    let answer = large.query("select _key, _value from t", &asked, &meter).await.unwrap();
     let batches: Vec<_> = answer.batches.try_collect().await.unwrap();
     let mut keys: Vec<String> = Vec::new();
     for batch in &batches {
@@ -275,7 +290,8 @@ async fn rows_that_take_more_than_a_page_come_all_and_each_once() {
     let coverage = answer.report.coverage();
     assert_eq!((coverage.shards_asked, coverage.read.rows), (8, 60));
     let small = Sql::new(node.clone(), Limits { memory_bytes: 16 << 20, ..Limits::default() });
-    let sorted = crate::support::batches(&small, "select _key, _value from t order by _value").await;
+    let sorted =
+        crate::support::batches(&small, "select _key, _value from t order by _value").await;
     assert!(matches!(sorted, Err(SqlError::OverLimit { .. })), "{sorted:?}");
     let lengths = "select sum(length(_value)) as bytes from t";
     assert_eq!(rows(&sql(&node), lengths).await, [json!({ "bytes": 60 << 20 })]);

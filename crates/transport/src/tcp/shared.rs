@@ -263,7 +263,8 @@ impl Shared {
         let noted =
             RejectedConnection { address: address.to_owned(), rejection: rejection.clone() };
         let mut rejected = self.rejected.lock();
-        if rejected.contains(&noted) {
+        // A node that dials again and again does so from another port each time.
+        if rejected.iter().any(|known| known.rejection == noted.rejection) {
             return;
         }
         if rejected.len() >= REFUSALS_REMEMBERED {

@@ -53,7 +53,10 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<HealthBody>, Pr
         None if quarantined > 0 => {
             format!("{quarantined} shards are out of service; /v1/doctor says what to do")
         }
-        None => "the node is shutting down".to_owned(),
+        None if app.node.is_closing() => "the node is shutting down".to_owned(),
+        None => "some shards have not heard a leader, or a majority, in the last seconds; \
+                 /v1/doctor says which"
+            .to_owned(),
     };
     Err(Problem::not_ready(detail))
 }
