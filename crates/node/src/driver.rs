@@ -155,11 +155,12 @@ impl Driver {
             let damaged =
                 damaged.filter(|(shard, _)| (*shard == ShardId::META) == (of == Placed::Meta));
             let damaged = damaged.map(|(_, replica)| *replica).collect();
+            let emptied = look.draining.union(&look.unsettled).copied().collect();
             let goal = Goal {
                 wanted: &wanted,
                 lost: &look.lost,
                 absent: &look.absent,
-                draining: &look.draining,
+                draining: &emptied,
                 damaged: &damaged,
             };
             let plan = Plan::next(look.placement(of), goal);

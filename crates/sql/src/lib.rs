@@ -1,13 +1,13 @@
 //! SQL over tables: Apache DataFusion plans and computes, and what concerns single rows
 //! travels to the shards.
 //!
-//! A query takes this way. [`Sql::query`] plans it ([`session`]) over the tables it names
-//! ([`relation`]). The plan is cut ([`cut`]): scans with their filters and projections, first
+//! A query takes this way. [`Sql::query`] plans it (`session`) over the tables it names
+//! (`relation`). The plan is cut (`cut`): scans with their filters and projections, first
 //! halves of aggregations, and the best rows of a sort with a limit become *stages*. A
 //! [`Stage`] is a reduction: it carries the query's text, every node plans it again and finds
-//! the same stage, and runs it over the rows of its shards ([`pump`]); what comes of it is
+//! the same stage, and runs it over the rows of its shards (`pump`); what comes of it is
 //! combined per node and on the way back. The rest of the plan runs here, where
-//! [`gather`] puts in what the stages came to.
+//! `gather` puts in what the stages came to.
 
 mod cut;
 mod decode;

@@ -264,7 +264,7 @@ fn cut_to(batches: Vec<RecordBatch>, fetch: Option<usize>) -> Vec<RecordBatch> {
 impl Reduce for Stage {
     const ID: ReductionId = ReductionId::new(4);
     const NAME: &'static str = "sql";
-    /// An Arrow IPC stream, or a [`Page`].
+    /// An Arrow IPC stream, or a page of rows.
     type Partial = Bytes;
 
     fn encode(&self) -> Vec<u8> {

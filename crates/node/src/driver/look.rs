@@ -43,7 +43,7 @@ pub(super) struct Look {
     pub(super) replaced: BTreeSet<NodeId>,
     /// Those that have not answered for a while and vote nowhere, as of a node that joined and
     /// could not serve: no shard waits for them.
-    unsettled: BTreeSet<NodeId>,
+    pub(super) unsettled: BTreeSet<NodeId>,
     /// Those that did not answer just now.
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) draining: BTreeSet<NodeId>,
