@@ -18,6 +18,7 @@ mod json;
 mod keys;
 mod leaf;
 mod limits;
+mod nesting;
 mod pump;
 mod query;
 mod relation;

@@ -9,6 +9,7 @@ use breccia_types::reduce::{Coverage, Gaps, Meter, Misfits, Scope};
 use breccia_types::{RequestError, Table};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
@@ -21,6 +22,7 @@ use crate::explain::{self, Explain};
 use crate::gather::{Gather, Gatherer};
 use crate::leaf::Leaf;
 use crate::limits::{Limits, QUERY_BYTES_MAX};
+use crate::nesting;
 use crate::relation::Relation;
 use crate::session::{self, PARTITIONS};
 use crate::stage::{Query, Stage};
@@ -152,14 +154,14 @@ impl Sql {
         let turn = timeout(asked.within, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(RequestError::DeadlineExceeded.into()) };
         let tables = self.node.tables().await?;
-        let (sql, explain) = match self.parse(sql, &[])? {
-            Statement::Explain(explain) => {
-                let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };
-                (explain.statement.to_string(), Some(how))
-            }
-            _ => (sql.to_owned(), None),
+        let planning = {
+            let (this, sql, asked, meter) =
+                (self.clone(), sql.to_owned(), asked.clone(), Arc::clone(meter));
+            tokio::task::spawn_blocking(move || this.plan(&sql, &tables, &asked, &meter))
         };
-        let planned = self.plan(&sql, &tables, asked, meter).await?;
+        let planning =
+            planning.await.map_err(|error| SqlError::Failed { reason: error.to_string() });
+        let (planned, explain) = planning??;
         let mut answer = match explain {
             None => planned.answer()?,
             Some(how) => explain::answer(planned, how).await?,
@@ -172,30 +174,43 @@ impl Sql {
         Ok(answer)
     }
 
-    fn parse(&self, sql: &str, relations: &[Arc<Relation>]) -> Result<Statement, SqlError> {
-        let invalid = |error| SqlError::of_planning(&error);
-        let now = self.node.clock().now();
-        let state = session::open(relations.iter().cloned(), now, self.limits.memory_bytes);
-        session::parse(&state.map_err(invalid)?, sql).map_err(invalid)
-    }
-
-    async fn plan(
+    /// The plan of a query, and whether it is only to be explained. Takes milliseconds.
+    fn plan(
         &self,
         sql: &str,
         tables: &[Arc<Table>],
         asked: &Asked,
         meter: &Arc<Meter>,
-    ) -> Result<Planned, SqlError> {
-        let invalid = |error| SqlError::of_planning(&error);
+    ) -> Result<(Planned, Option<Explain>), SqlError> {
+        nesting::check(sql)?;
+        let planned = nesting::on_large_stack(|| self.plan_deeply(sql, tables, asked, meter));
+        planned.map_err(|error| SqlError::of_planning(&error))
+    }
+
+    fn plan_deeply(
+        &self,
+        sql: &str,
+        tables: &[Arc<Table>],
+        asked: &Asked,
+        meter: &Arc<Meter>,
+    ) -> Result<(Planned, Option<Explain>), DataFusionError> {
         let at = self.node.clock().now();
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::clone(table))));
-        let state = session::open(relations, at, self.limits.memory_bytes).map_err(invalid)?;
-        let statement = session::parse(&state, sql).map_err(invalid)?;
-        let named = state.resolve_table_references(&statement).map_err(invalid)?;
+        let state = session::open(relations, at, self.limits.memory_bytes)?;
+        let (sql, statement, explain) = match session::parse(&state, sql)? {
+            Statement::Explain(explain) => {
+                let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };
+                let sql = explain.statement.to_string();
+                let statement = session::parse(&state, &sql)?;
+                (sql, statement, Some(how))
+            }
+            statement => (sql.to_owned(), statement, None),
+        };
+        let named = state.resolve_table_references(&statement)?;
         let is_named = |table: &&Arc<Table>| named.iter().any(|name| name.table() == table.name);
         let named = tables.iter().filter(is_named).map(|table| table.as_ref().clone()).collect();
-        let query = Query::new(sql.to_owned(), at, named);
-        let plan = session::plan(&state, statement).await.map_err(invalid)?;
+        let query = Query::new(sql, at, named);
+        let plan = session::plan(&state, statement)?;
         let gatherer = Arc::new(Gatherer {
             node: self.node.clone(),
             scope: Scope {
@@ -213,7 +228,7 @@ impl Sql {
             stages.push(stage.clone());
             Leaf::of(Gather { stage, gatherer: Arc::clone(&gatherer) }, schema, PARTITIONS)
         });
-        Ok(Planned { rest: rest.map_err(invalid)?, stages, gatherer, state })
+        Ok((Planned { rest: rest?, stages, gatherer, state }, explain))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use breccia_types::Timestamp;
 use chrono::DateTime;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::config::Dialect;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
@@ -24,6 +24,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
+use futures::FutureExt;
 
 use crate::json;
 use crate::limits::BATCH_ROWS;
@@ -113,14 +114,16 @@ pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
     state.sql_to_statement(sql, &Dialect::Generic)
 }
 
-/// The plan of a statement, which may only read.
-pub(crate) async fn plan(
-    state: &SessionState,
-    statement: Statement,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let logical = state.statement_to_plan(statement).await?;
-    let only_reads =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    only_reads.verify_plan(&logical)?;
-    state.create_physical_plan(&logical).await
+/// The plan of a statement, which may only read. Recurses deeply; waits for nothing.
+pub(crate) fn plan(state: &SessionState, statement: Statement) -> Result<Arc<dyn ExecutionPlan>> {
+    let planning = async {
+        let logical = state.statement_to_plan(statement).await?;
+        let only_reads = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        only_reads.verify_plan(&logical)?;
+        state.create_physical_plan(&logical).await
+    };
+    planning.now_or_never().unwrap_or_else(|| internal_err!("planning waits for something"))
 }

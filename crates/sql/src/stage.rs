@@ -18,7 +18,6 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use futures::FutureExt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +26,7 @@ use crate::decode::Decoder;
 use crate::error::words;
 use crate::leaf::Leaf;
 use crate::limits::{PAGE_BYTES, PLANS_KEPT, STAGE_MEMORY_BYTES};
+use crate::nesting::on_large_stack;
 use crate::pump::{Feed, Pump};
 use crate::relation::Relation;
 use crate::session;
@@ -128,15 +128,20 @@ fn prepare(request: &Request) -> Result<Arc<Prepared>> {
     if let Some(prepared) = known {
         return Ok(prepared);
     }
+    let prepared = Arc::new(on_large_stack(|| plan_again(request))?);
+    let mut kept = KEPT.lock();
+    kept.truncate(PLANS_KEPT - 1);
+    kept.push_front((name, Arc::clone(&prepared)));
+    Ok(prepared)
+}
+
+fn plan_again(request: &Request) -> Result<Prepared> {
     let Query { sql, at_micros, tables } = &request.query;
     let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
     let state = session::open(relations, Timestamp::from_micros(*at_micros), STAGE_MEMORY_BYTES)?;
-    let statement = session::parse(&state, sql)?;
-    let Some(plan) = session::plan(&state, statement).now_or_never() else {
-        return internal_err!("planning waits for something");
-    };
+    let plan = session::plan(&state, session::parse(&state, sql)?)?;
     let mut stages = Vec::new();
-    cut(&plan?, &mut |stage| {
+    cut(&plan, &mut |stage| {
         let plan = Arc::clone(&stage.plan);
         stages.push(stage);
         plan
@@ -148,11 +153,7 @@ fn prepare(request: &Request) -> Result<Arc<Prepared>> {
              different versions"
         );
     };
-    let prepared = Arc::new(Prepared { stage, state });
-    let mut kept = KEPT.lock();
-    kept.truncate(PLANS_KEPT - 1);
-    kept.push_front((name, Arc::clone(&prepared)));
-    Ok(prepared)
+    Ok(Prepared { stage, state })
 }
 
 impl Prepared {

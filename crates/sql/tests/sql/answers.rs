@@ -296,3 +296,56 @@ async fn rows_that_take_more_than_a_page_come_all_and_each_once() {
     let lengths = "select sum(length(_value)) as bytes from t";
     assert_eq!(rows(&sql(&node), lengths).await, [json!({ "bytes": 60 << 20 })]);
 }
+
+/// A stack that overflows would end the process. The threads here have small ones.
+#[tokio::test]
+async fn the_deepest_queries_that_are_allowed_are_answered_and_deeper_ones_refused() {
+    let node = with_flights(10).await;
+    let sql = sql(&node);
+    let many = |text: &str, count: usize, between: &str| vec![text; count].join(between);
+    let nested = |count: usize| {
+        let inner = "select * from (".repeat(count);
+        format!("{inner}select count(*) as n from flights{}", ") as t".repeat(count))
+    };
+    let queries = |depth: usize, parts: usize| {
+        [
+            format!("select {} from flights", many("flight", depth, " + ")),
+            format!("select count(*) from flights where {}", many("flight = 1", depth / 2, " or ")),
+            format!(
+                "select {}flight{} from flights",
+                "(".repeat(depth - 10),
+                ")".repeat(depth - 10)
+            ),
+            format!("select {} is_late from flights", many("not", depth - 10, " ")),
+            format!(
+                "select {}1{}",
+                "case when 1 = 2 then 3 else ".repeat(depth / 2),
+                " end".repeat(depth / 2)
+            ),
+            format!(
+                "select {}flight{} from flights",
+                "abs(".repeat(depth / 2),
+                ")".repeat(depth / 2)
+            ),
+            many("select flight from flights", parts, " union all "),
+            nested(parts - 1),
+            format!(
+                "select count(*) from flights as t {}",
+                (0..parts)
+                    .map(|n| format!("join flights as t{n} on t{n}._key = t._key "))
+                    .collect::<String>()
+            ),
+        ]
+    };
+    for query in queries(400, 64) {
+        let answered = crate::support::batches(&sql, &query).await;
+        assert!(!matches!(answered, Err(SqlError::Request(_))), "{query:.60}: {answered:?}");
+    }
+    for query in queries(40_000, 4_000) {
+        let refused = crate::support::batches(&sql, &query).await;
+        assert!(
+            matches!(refused, Err(SqlError::Invalid { .. } | SqlError::TooLong { .. })),
+            "{query:.60}"
+        );
+    }
+}
