@@ -120,7 +120,7 @@ pub(crate) struct Planned {
     pub(crate) rest: Arc<dyn ExecutionPlan>,
     pub(crate) stages: Vec<Stage>,
     pub(crate) gatherer: Arc<Gatherer>,
-    state: SessionState,
+    state: Arc<SessionState>,
 }
 
 impl Sql {
@@ -196,7 +196,7 @@ impl Sql {
     ) -> Result<(Planned, Option<Explain>), DataFusionError> {
         let at = self.node.clock().now();
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::clone(table))));
-        let state = session::open(relations, at, self.limits.memory_bytes)?;
+        let state = Arc::new(session::open(relations, at, self.limits.memory_bytes)?);
         let (sql, statement, explain) = match session::parse(&state, sql)? {
             Statement::Explain(explain) => {
                 let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };

@@ -71,7 +71,7 @@ impl Query {
 struct Prepared {
     stage: StagePlan,
     /// How it was planned.
-    state: SessionState,
+    state: Arc<SessionState>,
 }
 
 impl Stage {
@@ -79,7 +79,7 @@ impl Stage {
     pub(crate) fn cut(
         query: &Query,
         plan: &Arc<dyn ExecutionPlan>,
-        state: &SessionState,
+        state: &Arc<SessionState>,
         instead: &mut dyn FnMut(Self, SchemaRef) -> Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut count = 0;
@@ -92,7 +92,7 @@ impl Stage {
             };
             count += 1;
             let schema = stage.plan.schema();
-            let prepared = Arc::new(Prepared { stage, state: state.clone() });
+            let prepared = Arc::new(Prepared { stage, state: Arc::clone(state) });
             instead(Self { request, prepared: OnceLock::from(prepared) }, schema)
         })
     }
@@ -119,48 +119,62 @@ impl Stage {
     }
 }
 
-/// Plans a query again, unless that was done of late.
+/// The stage that a request means. Its query is planned again, unless that was done of late.
 fn prepare(request: &Request) -> Result<Arc<Prepared>> {
-    static KEPT: Mutex<VecDeque<(Bytes, Arc<Prepared>)>> = Mutex::new(VecDeque::new());
-    let name = Bytes::from(encode(request));
-    let known =
-        KEPT.lock().iter().find(|(kept, _)| *kept == name).map(|(_, prepared)| prepared.clone());
-    if let Some(prepared) = known {
-        return Ok(prepared);
-    }
-    let prepared = Arc::new(on_large_stack(|| plan_again(request))?);
-    let mut kept = KEPT.lock();
-    kept.truncate(PLANS_KEPT - 1);
-    kept.push_front((name, Arc::clone(&prepared)));
-    Ok(prepared)
-}
-
-fn plan_again(request: &Request) -> Result<Prepared> {
-    let Query { sql, at_micros, tables } = &request.query;
-    let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
-    let state = session::open(relations, Timestamp::from_micros(*at_micros), STAGE_MEMORY_BYTES)?;
-    let plan = session::plan(&state, session::parse(&state, sql)?)?;
-    let mut stages = Vec::new();
-    cut(&plan, &mut |stage| {
-        let plan = Arc::clone(&stage.plan);
-        stages.push(stage);
-        plan
-    })?;
-    let stage = stages.into_iter().nth(request.stage);
+    static KEPT: Mutex<VecDeque<(Bytes, Arc<QueryPlan>)>> = Mutex::new(VecDeque::new());
+    let name = Bytes::from(encode(&request.query));
+    let find = || {
+        let kept = KEPT.lock();
+        kept.iter().find(|(known, _)| *known == name).map(|(_, plan)| Arc::clone(plan))
+    };
+    let plan = match find() {
+        Some(plan) => plan,
+        None => {
+            let plan = Arc::new(on_large_stack(|| QueryPlan::new(&request.query))?);
+            let mut kept = KEPT.lock();
+            kept.truncate(PLANS_KEPT - 1);
+            kept.push_front((name, Arc::clone(&plan)));
+            plan
+        }
+    };
+    let stage = plan.stages.get(request.stage);
     let Some(stage) = stage.filter(|stage| stage.digest() == request.digest) else {
         return exec_err!(
             "this node plans the query in another way than the node that was asked: they are of \
              different versions"
         );
     };
-    Ok(Prepared { stage, state })
+    Ok(Arc::new(Prepared { stage: stage.clone(), state: Arc::clone(&plan.state) }))
+}
+
+/// A query as this node has planned it.
+struct QueryPlan {
+    stages: Vec<StagePlan>,
+    state: Arc<SessionState>,
+}
+
+impl QueryPlan {
+    fn new(query: &Query) -> Result<Self> {
+        let Query { sql, at_micros, tables } = query;
+        let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
+        let at = Timestamp::from_micros(*at_micros);
+        let state = session::open(relations, at, STAGE_MEMORY_BYTES)?;
+        let plan = session::plan(&state, session::parse(&state, sql)?)?;
+        let mut stages = Vec::new();
+        cut(&plan, &mut |stage| {
+            let plan = Arc::clone(&stage.plan);
+            stages.push(stage);
+            plan
+        })?;
+        Ok(Self { stages, state: Arc::new(state) })
+    }
 }
 
 impl Prepared {
     /// The operators over `leaf`, with memory of their own.
     fn start(&self, plan: &Arc<dyn ExecutionPlan>, feed: Feed) -> Result<Pump> {
         let runtime = session::runtime(STAGE_MEMORY_BYTES)?;
-        let context = TaskContext::from(&self.state).with_runtime(runtime);
+        let context = TaskContext::from(self.state.as_ref()).with_runtime(runtime);
         Ok(Pump::new(feed, plan.execute(0, Arc::new(context))?))
     }
 
@@ -345,9 +359,9 @@ impl Page {
     }
 }
 
-fn encode(request: &Request) -> Vec<u8> {
-    // A request has no map with other keys than text, and nothing else can fail.
-    serde_json::to_vec(request).unwrap_or_default()
+fn encode(of: &impl Serialize) -> Vec<u8> {
+    // It has no map with other keys than text, and nothing else can fail.
+    serde_json::to_vec(of).unwrap_or_default()
 }
 
 fn to_ipc(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes> {
