@@ -69,6 +69,16 @@ codes! {
     UnfitRow = "unfit-row",
     /// A query cannot be planned, or fails on some row.
     InvalidQuery = "invalid-query",
+    /// No function has this name.
+    UnknownFunction = "unknown-function",
+    /// A function is not of the kind that it is asked as.
+    WrongFunctionKind = "wrong-function-kind",
+    /// There are as many functions as there may be.
+    TooManyFunctions = "too-many-functions",
+    /// A module is not one that can be deployed.
+    InvalidModule = "invalid-module",
+    /// A function refused, broke a limit or broke down; nothing was written.
+    FunctionFailed = "function-failed",
     /// A compare-and-set of a batch did not hold, so nothing of the batch was written.
     GuardFailed = "guard-failed",
     /// More is waiting than may wait.

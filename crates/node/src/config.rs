@@ -1,10 +1,11 @@
 //! What an embedder chooses.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use breccia_replication::FsyncPolicy;
-use breccia_service::Reductions;
+use breccia_service::{Reductions, Service};
 use breccia_types::limits::{DISK_RESERVE_BYTES, MEMORY_BYTES_DEFAULT};
 use breccia_types::time::{Clock, JumpGuard, SystemClock};
 use rustix::time::{ClockId, clock_gettime};
@@ -80,6 +81,9 @@ pub struct NodeConfig {
     pub fsync: FsyncPolicy,
     /// Free disk space below which writes are refused, in bytes.
     pub disk_reserve_bytes: u64,
+    /// Services beyond those that every node has. All nodes of a cluster had better have the
+    /// same; ids below 1,000 are the project's own.
+    pub services: Vec<Arc<dyn Service>>,
     /// How reductions run.
     pub reduce: ReduceConfig,
     /// Where time comes from.
@@ -109,6 +113,7 @@ impl NodeConfig {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             fsync: FsyncPolicy::Always,
             disk_reserve_bytes: DISK_RESERVE_BYTES,
+            services: Vec::new(),
             reduce: ReduceConfig::default(),
             clock: Box::new(JumpGuard::new(SystemClock, since_boot)),
         }

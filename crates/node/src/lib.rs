@@ -13,6 +13,7 @@ pub mod overview;
 pub mod status;
 
 mod check;
+mod functions;
 mod leaders;
 mod named;
 mod read;
@@ -46,6 +47,7 @@ pub use config::{MembershipKind, NodeConfig, Peering, ReduceConfig, Storage};
 pub use directory::DirectoryError;
 pub use doctor::{Finding, Severity};
 pub use founding::FoundingError;
+pub use functions::{ModuleStore, NewFunction};
 pub use join::JoinError;
 pub use membership::{Heard, Watched};
 pub use named::Named;

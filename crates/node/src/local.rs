@@ -181,6 +181,7 @@ impl Local {
             service.read(engine.snapshot().as_ref(), now, read.request).map_err(|error| match error
             {
                 ServiceError::Store(error) => LocalError::Failed(found.on_read_error(&error)),
+                ServiceError::Refused(error) => LocalError::Failed(error),
                 error => malformed(error),
             })
         });

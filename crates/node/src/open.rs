@@ -277,9 +277,10 @@ impl Opening {
         let clock = Arc::new(NodeClock::new(clock, latest_stamp(engine.as_ref())?));
         let health = Arc::new(NodeHealth::default());
         let commands_applied = Arc::new(AtomicU64::new(0));
+        let services = services().with(std::mem::take(&mut self.config.services));
         let machines = Arc::new(Machines {
             engine: Arc::clone(&engine),
-            services: services(),
+            services: services.clone(),
             health: Arc::clone(&health),
             cluster: Arc::clone(&self.cluster),
             commands_applied: Arc::clone(&commands_applied),
@@ -305,7 +306,7 @@ impl Opening {
             shards: Arc::clone(&shards),
             health: Arc::clone(&health),
             clock: Arc::clone(&clock),
-            services: services(),
+            services,
         };
         let router = Router::new(
             self.member.node,

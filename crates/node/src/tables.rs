@@ -236,7 +236,7 @@ impl Node {
                 MetaRefusal::TooManyTables => RequestError::TooManyTables { max: TABLES_MAX },
                 other => unexpected(&other),
             }),
-            other @ MetaReply::Done => Err(unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 }

@@ -35,7 +35,13 @@ const fn statuses_of(error: &RequestError) -> (Code, StatusCode) {
         E::UnknownTable { .. } | E::TableDropped { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
         E::TableExists { .. } => (Code::AlreadyExists, StatusCode::CONFLICT),
         E::TableProtected { .. } => (Code::FailedPrecondition, StatusCode::FORBIDDEN),
-        E::TooManyTables { .. } => (Code::ResourceExhausted, StatusCode::CONFLICT),
+        E::UnknownFunction { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
+        E::WrongFunctionKind { .. } => (Code::FailedPrecondition, StatusCode::BAD_REQUEST),
+        E::InvalidModule { .. } => (Code::InvalidArgument, StatusCode::UNPROCESSABLE_ENTITY),
+        E::FunctionFailed { .. } => (Code::FailedPrecondition, StatusCode::UNPROCESSABLE_ENTITY),
+        E::TooManyTables { .. } | E::TooManyFunctions { .. } => {
+            (Code::ResourceExhausted, StatusCode::CONFLICT)
+        }
         E::WrongKind { .. } => (Code::FailedPrecondition, StatusCode::BAD_REQUEST),
         E::ValueTooLong { .. } | E::BatchTooLarge { .. } => {
             (Code::InvalidArgument, StatusCode::PAYLOAD_TOO_LARGE)
@@ -81,6 +87,11 @@ const fn title_of(error: &RequestError) -> &'static str {
         E::InvalidArgument { .. } => "Invalid argument",
         E::InvalidQuery { .. } => "Invalid query",
         E::UnfitRow { .. } => "Unfit row",
+        E::UnknownFunction { .. } => "No such function",
+        E::WrongFunctionKind { .. } => "Wrong kind of function",
+        E::TooManyFunctions { .. } => "Too many functions",
+        E::InvalidModule { .. } => "Invalid module",
+        E::FunctionFailed { .. } => "Function failed",
         E::GuardFailed { .. } => "Guard failed",
         E::Busy { .. } => BUSY.title,
         E::ReadOnly { .. } => "Read-only",
@@ -121,6 +132,8 @@ mod tests {
             RequestError::GuardFailed { index: 0 },
             RequestError::InvalidQuery { reason: reason() },
             RequestError::UnfitRow { key: reason(), reason: reason() },
+            RequestError::InvalidModule { reason: reason() },
+            RequestError::FunctionFailed { name: reason(), reason: reason() },
             RequestError::Busy { shard },
             RequestError::DeadlineExceeded,
             RequestError::OutcomeUnknown { shard },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use breccia_store::transaction::own_records;
 use breccia_store::{Applied, Reader, ShardBatch, ShardEngine, StoreError, Transaction};
-use breccia_types::limits::{ENTRY_REPLY_BYTES_MAX, ENTRY_WRITTEN_BYTES_MAX};
+use breccia_types::limits::{ENTRY_FUEL_MAX, ENTRY_REPLY_BYTES_MAX, ENTRY_WRITTEN_BYTES_MAX};
 use breccia_types::{Command, Entry, LogIndex, Outcome, Rejected, TableId, Timestamp};
 
 use bytes::Bytes;
@@ -110,11 +110,13 @@ impl ShardMachine {
         let mut new_requests = 0;
         let written_before = transaction.bytes_written();
         let mut reply_bytes = 0;
+        let mut fuel_used = 0;
         for command in &entry.commands {
             transaction.begin(stamp);
             stamp = stamp.next();
             if transaction.bytes_written() - written_before >= ENTRY_WRITTEN_BYTES_MAX
                 || reply_bytes >= ENTRY_REPLY_BYTES_MAX
+                || fuel_used >= ENTRY_FUEL_MAX
             {
                 outcomes.push(Err(Rejected::TooMuch { service: command.service }));
                 continue;
@@ -126,9 +128,12 @@ impl ShardMachine {
             let outcome = match known {
                 Some(outcome) => outcome,
                 None => {
-                    let mut context = ServiceContext { transaction, dropped };
+                    let fuel_used = &mut fuel_used;
+                    let mut context = ServiceContext { transaction, dropped, fuel_used };
                     let outcome = run(&self.services, &mut context, command)?;
-                    if let Some(id) = command.request_id {
+                    // What was not done may be asked for again.
+                    let is_missing = matches!(outcome, Err(Rejected::Missing { .. }));
+                    if let Some(id) = command.request_id.filter(|_| !is_missing) {
                         requests::remember(transaction, id, &outcome);
                         new_requests += 1;
                     }
@@ -162,6 +167,16 @@ pub(crate) fn put_dropped(transaction: &mut Transaction<'_>, table: TableId) {
     transaction.put_own(&name, Vec::new());
 }
 
+/// Whether a shard has been told that a table was dropped.
+///
+/// # Errors
+/// See [`Reader::get`].
+pub fn is_dropped(shard: &dyn Reader, table: TableId) -> Result<bool, StoreError> {
+    let mut name = DROPPED.to_vec();
+    name.extend_from_slice(&table.get().to_be_bytes());
+    Ok(shard.get(&breccia_store::key::own(&name))?.is_some())
+}
+
 fn run(
     services: &Services,
     context: &mut ServiceContext<'_, '_>,
@@ -175,6 +190,7 @@ fn run(
         Err(WriteError::Malformed { .. }) => {
             Ok(Err(Rejected::Malformed { service: command.service }))
         }
+        Err(WriteError::Missing) => Ok(Err(Rejected::Missing { service: command.service })),
         Err(WriteError::Store(error)) => Err(error),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use breccia_store::{Reader, StoreError, Transaction};
-use breccia_types::{ServiceId, TableId, Timestamp};
+use breccia_types::{RequestError, ServiceId, TableId, Timestamp};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -21,8 +21,8 @@ pub trait Service: Send + Sync + 'static {
     /// what the transaction shows, its stamp included, and from nothing else.
     ///
     /// # Errors
-    /// [`WriteError::Malformed`] before anything is written; [`WriteError::Store`] stops
-    /// the shard.
+    /// [`WriteError::Malformed`] and [`WriteError::Missing`] before anything is written;
+    /// [`WriteError::Store`] stops the shard.
     fn write(
         &self,
         context: &mut ServiceContext<'_, '_>,
@@ -50,6 +50,9 @@ pub struct ServiceContext<'c, 't> {
     pub transaction: &'c mut Transaction<'t>,
     /// The tables whose rows this shard no longer takes.
     pub dropped: &'c mut DroppedTables,
+    /// Fuel that the commands of this entry have used so far. A command that computes for
+    /// long adds what it used, the same on every replica.
+    pub fuel_used: &'c mut u64,
 }
 
 /// Tables that were dropped, as one shard knows of them. Cheap to clone: copied when one more
@@ -87,6 +90,9 @@ pub enum WriteError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The shard lacks something that another command must bring first.
+    #[error("something must be put into the shard first")]
+    Missing,
     /// The shard cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +117,9 @@ pub enum ReadError {
     /// The request cannot be read.
     #[error("the request cannot be read")]
     Malformed(#[from] DecodeError),
+    /// What was asked cannot be had, for a reason that concerns whoever asked.
+    #[error(transparent)]
+    Refused(RequestError),
     /// The shard cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,6 +134,14 @@ impl Services {
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = Arc<dyn Service>>) -> Self {
         Self(Arc::new(services.into_iter().map(|service| (service.id(), service)).collect()))
+    }
+
+    /// These and some more. Of two with the same id the later one counts.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = Arc<dyn Service>>) -> Self {
+        let mut services = self.0.as_ref().clone();
+        services.extend(more.into_iter().map(|service| (service.id(), service)));
+        Self(Arc::new(services))
     }
 
     /// The service with this id.

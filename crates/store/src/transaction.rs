@@ -1,5 +1,6 @@
 //! What a write command sees of its shard while it is applied.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use breccia_types::kv::Expiry;
@@ -227,6 +228,85 @@ impl<'a> Transaction<'a> {
         let states = [present.value.as_ref(), operand];
         let state = breccia_monoid::merge_all(states).map_err(|e| misfit(&e))?;
         self.put(table, key, &state, expires_at)
+    }
+
+    /// Shows the rows whose key starts with `prefix` and is greater than `after`, in key
+    /// order, pending writes included, until `on_row` breaks off. Of a versioned table it
+    /// shows the newest versions.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn visit(
+        &self,
+        table: TableRef,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        mut on_row: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut bounds = key::bounds_of_prefix(table.id, table.kind, prefix);
+        if let Some(after) = after {
+            let lower = key::after(table.id, table.kind, after).max(bounds.lower);
+            bounds.lower = lower.min(bounds.upper.clone());
+        }
+        let mut newest_of = Vec::new();
+        self.visit_raw(&bounds, |raw, stored| {
+            let versioned = match table.kind {
+                RowKind::Plain | RowKind::Monoid => None,
+                RowKind::Versioned => match key::split_version(raw) {
+                    Some((shared, _)) if shared != newest_of => {
+                        newest_of = shared.to_vec();
+                        key::key_of_versions(shared)
+                    }
+                    _ => return Ok(ControlFlow::Continue(())),
+                },
+            };
+            let key = versioned.as_deref().or_else(|| key::key_of_row(raw)).unwrap_or_default();
+            Ok(match row::decode(stored, self.stamp)? {
+                Some(row) => on_row(key, &row.value),
+                None => ControlFlow::Continue(()),
+            })
+        })
+    }
+
+    /// Shows what is under the raw keys of a range, pending writes included.
+    fn visit_raw(
+        &self,
+        bounds: &Bounds,
+        mut on_raw: impl FnMut(&[u8], Bytes) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let pending = self.batch.rows_from(&bounds.lower);
+        let mut pending = pending.take_while(|(raw, _)| *raw < bounds.upper.as_slice()).peekable();
+        let mut cursor = self.shard.cursor(bounds.clone());
+        cursor.seek_to_first();
+        loop {
+            let stored = cursor.item();
+            let flow = match (pending.peek(), stored) {
+                (Some((raw, _)), stored) if stored.is_none_or(|(other, _)| *raw <= other) => {
+                    let raw = *raw;
+                    pending.next();
+                    if stored.is_some_and(|(other, _)| raw == other) {
+                        cursor.next();
+                    }
+                    match self.get_raw(raw)? {
+                        Some(found) => on_raw(raw, found)?,
+                        None => ControlFlow::Continue(()),
+                    }
+                }
+                (_, Some((raw, _))) if self.batch.in_deleted_range(raw) => {
+                    cursor.next();
+                    ControlFlow::Continue(())
+                }
+                (_, Some((raw, stored))) => {
+                    let flow = on_raw(raw, Bytes::copy_from_slice(stored))?;
+                    cursor.next();
+                    flow
+                }
+                (_, None) => return cursor.status(),
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads one of the shard's own records.

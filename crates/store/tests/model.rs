@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use breccia_store::{
     RocksOptions, ScanRange, ShardEngine, TableReader, Transaction,
 };
 use breccia_types::kv::Direction;
+use breccia_types::table::TableRef;
 use breccia_types::{Retention, ShardId, Table, TableId, TableKind, TableOptions, Timestamp};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -119,7 +121,8 @@ impl Bed {
         Self { engine, shard }
     }
 
-    fn write(&self, now: i64, steps: &[Step]) {
+    /// Writes a batch; just before, commands must see what the model shows.
+    fn write(&self, model: &Model, now: i64, steps: &[Step]) {
         let (plain, versioned) = (plain().to_ref(), versioned(Retention::default()).to_ref());
         let mut transaction = Transaction::new(self.shard.as_ref());
         transaction.begin(at(now));
@@ -143,6 +146,19 @@ impl Bed {
                 Step::Flush | Step::Compact | Step::Write { .. } => {}
             }
         }
+        let everything = model.rows(now);
+        assert_eq!(visited(&transaction, plain, &[], None), everything);
+        for (after, _) in &everything {
+            let prefix = after.get(..1).unwrap_or_default();
+            let wanted = |key: &Bytes| key.starts_with(prefix) && key > after;
+            let wanted: Vec<_> =
+                everything.iter().filter(|(key, _)| wanted(key)).cloned().collect();
+            assert_eq!(visited(&transaction, plain, prefix, Some(after)), wanted);
+        }
+        let newest = |versions: &BTreeMap<i64, Option<u8>>| versions.values().next_back().copied();
+        let versions = model.versions.iter();
+        let newest = versions.filter_map(|(key, v)| newest(v).flatten().map(|v| (key.clone(), v)));
+        assert_eq!(visited(&transaction, versioned, &[], None), newest.collect::<Vec<_>>());
         let batches = [(SHARD, transaction.into_batch())];
         self.engine.write(&batches, Durability::Buffered).expect("writes");
         self.shard.advance_horizon(at(now));
@@ -195,6 +211,22 @@ impl Bed {
     }
 }
 
+/// The rows that a command sees.
+fn visited(
+    transaction: &Transaction<'_>,
+    table: TableRef,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+) -> Vec<(Bytes, u8)> {
+    let mut rows = Vec::new();
+    let visited = transaction.visit(table, prefix, after, |key, value| {
+        rows.push((Bytes::copy_from_slice(key), value[0]));
+        ControlFlow::Continue(())
+    });
+    visited.expect("visits");
+    rows
+}
+
 const fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
@@ -241,7 +273,7 @@ proptest! {
                 Step::Compact => beds.iter().for_each(|bed| bed.shard.compact(None)),
                 Step::Write { micros } => {
                     for bed in &beds {
-                        bed.write(now, &gathered);
+                        bed.write(&model, now, &gathered);
                         bed.compare(&model, retention, now);
                     }
                     gathered.clear();

@@ -74,6 +74,13 @@ pub enum Rejected {
         /// The service asked.
         service: ServiceId,
     },
+    /// The shard lacks something that must be put into its log before the command. Nothing
+    /// of it was done, and a request id that came with it is still unused.
+    #[error("{service} needs something in the shard first; nothing was done")]
+    Missing {
+        /// The service asked.
+        service: ServiceId,
+    },
     /// The commands before it in its entry write or return so much that it was left out.
     /// Nothing of it was done.
     #[error("too much at once; nothing was done by this one, send it again")]
@@ -86,6 +93,7 @@ pub enum Rejected {
 const UNKNOWN_SERVICE: u8 = 1;
 const MALFORMED: u8 = 2;
 const TOO_MUCH: u8 = 3;
+const MISSING: u8 = 4;
 
 impl Rejected {
     /// Writes the rejection: its number, then the service's.
@@ -94,6 +102,7 @@ impl Rejected {
             Self::UnknownService { service } => (UNKNOWN_SERVICE, service),
             Self::Malformed { service } => (MALFORMED, service),
             Self::TooMuch { service } => (TOO_MUCH, service),
+            Self::Missing { service } => (MISSING, service),
         };
         to.put_u8(tag);
         to.put_varint(u64::from(service.get()));
@@ -107,6 +116,7 @@ impl Rejected {
         match from.take_u8()? {
             UNKNOWN_SERVICE => Ok(Self::UnknownService { service: ServiceId::take(from)? }),
             MALFORMED => Ok(Self::Malformed { service: ServiceId::take(from)? }),
+            MISSING => Ok(Self::Missing { service: ServiceId::take(from)? }),
             TOO_MUCH => Ok(Self::TooMuch { service: ServiceId::take(from)? }),
             tag => Err(from.unknown("rejection", tag)),
         }

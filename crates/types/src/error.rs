@@ -9,6 +9,7 @@ mod words;
 
 use thiserror::Error;
 
+use crate::function::FunctionKind;
 use crate::id::{ShardId, TableId};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, KEY_BYTES_MAX, MULTI_GET_KEYS_MAX, VALUE_BYTES_MAX,
@@ -139,6 +140,42 @@ pub enum RequestError {
     #[error("{reason}")]
     InvalidQuery {
         /// What is wrong, and where.
+        reason: String,
+    },
+    /// No function has this name.
+    #[error("there is no function {name:?}; list what there is with `breccia fn list`")]
+    UnknownFunction {
+        /// The name asked for.
+        name: String,
+    },
+    /// A function is not of the kind that it is asked as.
+    #[error("{name:?} is a {kind} function, and this needs a {needed} function")]
+    WrongFunctionKind {
+        /// The function.
+        name: String,
+        /// What it is.
+        kind: FunctionKind,
+        /// What it would have to be.
+        needed: FunctionKind,
+    },
+    /// There are as many functions as there may be.
+    #[error("there are {max} functions already, the most a cluster holds")]
+    TooManyFunctions {
+        /// The limit.
+        max: usize,
+    },
+    /// A module is not one that can be deployed.
+    #[error("the module cannot be deployed: {reason}")]
+    InvalidModule {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A function refused, broke a limit or broke down. Nothing of what it wrote was kept.
+    #[error("function {name:?}: {reason}")]
+    FunctionFailed {
+        /// The function.
+        name: String,
+        /// What happened.
         reason: String,
     },
     /// A guard of an atomic batch did not hold, so nothing of it was written.
@@ -278,6 +315,11 @@ impl RequestError {
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::UnfitRow { .. } => "unfit-row",
             Self::InvalidQuery { .. } => "invalid-query",
+            Self::UnknownFunction { .. } => "unknown-function",
+            Self::WrongFunctionKind { .. } => "wrong-function-kind",
+            Self::TooManyFunctions { .. } => "too-many-functions",
+            Self::InvalidModule { .. } => "invalid-module",
+            Self::FunctionFailed { .. } => "function-failed",
             Self::GuardFailed { .. } => "guard-failed",
             Self::Busy { .. } => "busy",
             Self::ReadOnly { .. } => "read-only",

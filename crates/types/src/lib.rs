@@ -12,6 +12,7 @@ pub mod table;
 
 pub mod entry;
 pub mod error;
+pub mod function;
 pub mod kv;
 pub mod read;
 pub mod reduce;
@@ -21,6 +22,7 @@ pub mod wire;
 pub use cluster::{Member, MemberStatus};
 pub use entry::{Command, Entry, Outcome, Rejected};
 pub use error::{Actor, RequestError, join_parts};
+pub use function::{Function, FunctionKind, FunctionLimits, ModuleDigest};
 pub use id::{
     ClusterId, Epoch, LogIndex, NodeId, ReductionId, ReplicaId, RequestId, ServiceId, ShardId,
     Slot, TableId,

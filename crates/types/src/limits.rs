@@ -91,6 +91,40 @@ pub const REQUEST_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 /// How long a node waits for requests in flight when it shuts down.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// The longest module of a function, in bytes.
+pub const FUNCTION_MODULE_BYTES_MAX: usize = 2 << 20;
+/// The longest name of a function, in bytes.
+pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
+/// How many functions a cluster holds.
+pub const FUNCTIONS_MAX: usize = 1_000;
+/// Bytes of modules that a shard keeps for its write functions; the ones installed first go.
+pub const FUNCTION_MODULES_BYTES_PER_SHARD: usize = 16 << 20;
+/// Fuel of one call of a write function, if its deployment does not say; about one unit per
+/// instruction.
+pub const FUNCTION_FUEL_DEFAULT: u64 = 100_000_000;
+/// The most fuel that a deployment may grant to one call.
+pub const FUNCTION_FUEL_MAX: u64 = 1_000_000_000;
+/// Fuel that the calls of one log entry may use before the rest of them is left out.
+pub const ENTRY_FUEL_MAX: u64 = 2_000_000_000;
+/// How long one call of a read or reduce function may run, if its deployment does not say.
+pub const FUNCTION_TIME_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest time that a deployment may grant to one call.
+pub const FUNCTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// Memory of one call, in bytes, if its deployment does not say.
+pub const FUNCTION_MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
+/// The least memory that a deployment may grant to one call, in bytes: a page.
+pub const FUNCTION_MEMORY_BYTES_MIN: u64 = 64 << 10;
+/// The most memory that a deployment may grant to one call, in bytes.
+pub const FUNCTION_MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// What one call may return, in bytes, if its deployment does not say.
+pub const FUNCTION_OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
+/// The most that a deployment may allow one call to return, in bytes.
+pub const FUNCTION_OUTPUT_BYTES_MAX: u64 = 8 << 20;
+/// Rows that one call may read and write, if its deployment does not say.
+pub const FUNCTION_ROWS_DEFAULT: u64 = 100_000;
+/// The most rows that a deployment may allow one call to read and write.
+pub const FUNCTION_ROWS_MAX: u64 = 10_000_000;
+
 /// Free disk space below which a node refuses writes, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 /// The memory budget if `--memory` does not say, in bytes.

@@ -7,10 +7,11 @@
 
 use breccia_ring::{Placement, Role};
 use breccia_store::{Reader, Transaction};
-use breccia_types::limits::TABLES_MAX;
+use breccia_types::limits::{FUNCTIONS_MAX, TABLES_MAX};
 use breccia_types::table::REDIS_TABLE_ID;
 use breccia_types::{
-    Column, LogIndex, Member, NodeId, ServiceId, Table, TableId, TableOptions, Timestamp,
+    Column, Function, FunctionKind, FunctionLimits, LogIndex, Member, ModuleDigest, NodeId,
+    ServiceId, Table, TableId, TableOptions, Timestamp,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 mod records;
 mod state;
 
-pub use state::{ClusterState, Founding, MetaError, Settings};
+pub use state::{ClusterState, Founding, MetaError, Settings, read_module};
 
 use crate::machine::read_applied;
 use crate::service::{ReadError, Service, ServiceContext, WriteError};
@@ -84,6 +85,25 @@ pub enum MetaWrite {
         /// The table's name.
         name: String,
     },
+    /// Deploys a function: a further version, if there is one of the name.
+    DeployFunction {
+        /// Its name.
+        name: String,
+        /// What it does.
+        kind: FunctionKind,
+        /// Names the module.
+        digest: ModuleDigest,
+        /// What a call may use.
+        limits: FunctionLimits,
+        /// The module.
+        #[serde(with = "base64_text")]
+        module: Bytes,
+    },
+    /// Forgets a function.
+    RemoveFunction {
+        /// Its name.
+        name: String,
+    },
     /// Forgets a dropped table, once no shard holds rows of it.
     FinishDrop {
         /// The table.
@@ -111,6 +131,11 @@ pub enum MetaReply {
     Table {
         /// The table.
         table: Table,
+    },
+    /// The function as it is now, or was until it was removed.
+    Function {
+        /// The function.
+        function: Function,
     },
     /// It was not made.
     Refused {
@@ -143,6 +168,10 @@ pub enum MetaRefusal {
     TableProtected,
     /// There are as many tables as there may be.
     TooManyTables,
+    /// There is no such function.
+    UnknownFunction,
+    /// There are as many functions as there may be.
+    TooManyFunctions,
 }
 
 impl Service for MetaService {
@@ -211,6 +240,7 @@ fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, MetaError> {
 
 /// Applies one change. A refused one has written nothing.
 fn apply(transaction: &mut Transaction<'_>, write: MetaWrite) -> Result<MetaReply, MetaError> {
+    let transaction_stamp = transaction.stamp();
     let mut records = Records::new(transaction);
     let refusal = match write {
         MetaWrite::Register { member } => register(&mut records, member)?,
@@ -235,6 +265,12 @@ fn apply(transaction: &mut Transaction<'_>, write: MetaWrite) -> Result<MetaRepl
             return Ok(MetaReply::Table { table });
         }
         MetaWrite::BeginDrop { name } => return begin_drop(&mut records, &name),
+        MetaWrite::DeployFunction { name, kind, digest, limits, module } => {
+            let deployed_at = transaction_stamp;
+            let new = NewFunction { name, kind, digest, limits, module, deployed_at };
+            return deploy(&mut records, new);
+        }
+        MetaWrite::RemoveFunction { name } => return remove_function(&mut records, &name),
         MetaWrite::FinishDrop { table } => {
             records.delete_dropping(table);
             None
@@ -321,6 +357,49 @@ fn create(
     Ok(MetaReply::Table { table })
 }
 
+/// A function that is to be deployed.
+struct NewFunction {
+    name: String,
+    kind: FunctionKind,
+    digest: ModuleDigest,
+    limits: FunctionLimits,
+    module: Bytes,
+    deployed_at: Timestamp,
+}
+
+/// Deploys a function. The version before stays, for calls that began with it; the one before
+/// that goes.
+fn deploy(records: &mut Records<'_, '_>, new: NewFunction) -> Result<MetaReply, MetaError> {
+    let NewFunction { name, kind, digest, limits, module, deployed_at } = new;
+    let present = records.function(&name)?;
+    let is_same = |known: &Function| known.digest == digest && known.limits == limits;
+    if let Some(function) = present.as_ref().filter(|known| is_same(known)) {
+        return Ok(MetaReply::Function { function: function.clone() });
+    }
+    if present.is_none() && records.functions_up_to(FUNCTIONS_MAX)? >= FUNCTIONS_MAX {
+        return Ok(refused(MetaRefusal::TooManyFunctions));
+    }
+    let version = present.map_or(1, |known| known.version.saturating_add(1));
+    if let Some(before) = version.checked_sub(2).filter(|before| *before > 0) {
+        records.delete_module(&name, before);
+    }
+    let module_bytes = u64::try_from(module.len()).unwrap_or(u64::MAX);
+    let function = Function { name, kind, version, digest, module_bytes, limits, deployed_at };
+    records.put_function(&function, &module);
+    Ok(MetaReply::Function { function })
+}
+
+fn remove_function(records: &mut Records<'_, '_>, name: &str) -> Result<MetaReply, MetaError> {
+    let Some(function) = records.function(name)? else {
+        return Ok(refused(MetaRefusal::UnknownFunction));
+    };
+    records.delete_function(name);
+    for version in [function.version, function.version.saturating_sub(1)] {
+        records.delete_module(name, version);
+    }
+    Ok(MetaReply::Function { function })
+}
+
 fn begin_drop(records: &mut Records<'_, '_>, name: &str) -> Result<MetaReply, MetaError> {
     let Some(table) = records.table(name)? else {
         return Ok(refused(MetaRefusal::UnknownTable));
@@ -334,6 +413,28 @@ fn begin_drop(records: &mut Records<'_, '_>, name: &str) -> Result<MetaReply, Me
     records.delete_table(name);
     records.put_dropping(&table);
     Ok(MetaReply::Table { table })
+}
+
+/// Bytes as base64 text: a third longer, where an array of numbers is three times as long.
+mod base64_text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@
 //! mm | node, u64 BE      -> a member
 //! mt | table name        -> a table
 //! md | table id, u32 BE  -> a table that was dropped, with rows left in some shards
+//! mf | function name                        -> a function
+//! mw | function name | 0 | version, u64 BE  -> its module, as it was deployed
 //! mp          -> the placement of the shards, as `breccia-ring` encodes it
 //! mq          -> the placement of the meta shard
 //! ```
 
 use breccia_ring::Placement;
 use breccia_store::Transaction;
-use breccia_types::{ClusterId, Member, NodeId, Table, TableId};
+use breccia_types::{ClusterId, Function, Member, NodeId, Table, TableId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,8 @@ pub(super) const CLUSTER: &[u8] = b"mc";
 pub(super) const MEMBERS: &[u8] = b"mm";
 pub(super) const TABLES: &[u8] = b"mt";
 pub(super) const DROPPING: &[u8] = b"md";
+pub(super) const FUNCTIONS: &[u8] = b"mf";
+const MODULES: &[u8] = b"mw";
 pub(super) const FORMAT: u32 = 1;
 
 /// What there is one of.
@@ -83,6 +87,28 @@ impl<'r, 't> Records<'r, 't> {
         self.0.delete_own(&dropping(table));
     }
 
+    pub(super) fn function(&self, name: &str) -> Result<Option<Function>, MetaError> {
+        self.get(&function(name))
+    }
+
+    /// How many functions there are, up to a number.
+    pub(super) fn functions_up_to(&self, most: usize) -> Result<usize, MetaError> {
+        Ok(self.0.own_first(FUNCTIONS, most)?.len())
+    }
+
+    pub(super) fn put_function(&mut self, of: &Function, module: &[u8]) {
+        self.0.put_own(&self::module(&of.name, of.version), module.to_vec());
+        self.put(&function(&of.name), of);
+    }
+
+    pub(super) fn delete_module(&mut self, name: &str, version: u64) {
+        self.0.delete_own(&module(name, version));
+    }
+
+    pub(super) fn delete_function(&mut self, name: &str) {
+        self.0.delete_own(&function(name));
+    }
+
     pub(super) fn placement(&self, of: Placed) -> Result<Placement, MetaError> {
         let encoded = self.0.get_own(placement(of))?.ok_or(MetaError::NotFounded)?;
         Ok(Placement::decode(encoded)?)
@@ -112,6 +138,15 @@ pub(super) fn table(name: &str) -> Vec<u8> {
 
 pub(super) fn dropping(table: TableId) -> Vec<u8> {
     [DROPPING, &table.get().to_be_bytes()].concat()
+}
+
+pub(super) fn function(name: &str) -> Vec<u8> {
+    [FUNCTIONS, name.as_bytes()].concat()
+}
+
+/// The name of the record that holds a version's module.
+pub(super) fn module(name: &str, version: u64) -> Vec<u8> {
+    [MODULES, name.as_bytes(), &[0], &version.to_be_bytes()].concat()
 }
 
 pub(super) const fn placement(of: Placed) -> &'static [u8] {

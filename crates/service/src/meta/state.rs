@@ -7,7 +7,7 @@ use breccia_ring::Placement;
 use breccia_store::transaction::own_records;
 use breccia_store::{Reader, ShardBatch, StoreError, key};
 use breccia_types::wire::DecodeError;
-use breccia_types::{ClusterId, LogIndex, Member, NodeId, Table, TableId};
+use breccia_types::{ClusterId, Function, LogIndex, Member, NodeId, Table, TableId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,6 +32,8 @@ pub struct ClusterState {
     pub tables: BTreeMap<String, Arc<Table>>,
     /// Tables that were dropped but whose rows may still be in some shards.
     pub dropping: Vec<Table>,
+    /// The functions, by name.
+    pub functions: BTreeMap<String, Arc<Function>>,
     /// Where the shards are.
     pub placement: Arc<Placement>,
     /// Where the meta shard is; it is the one shard of this placement.
@@ -123,6 +125,18 @@ impl Founding {
     }
 }
 
+/// The module of a function's version; `None` if it is not kept, or not yet.
+///
+/// # Errors
+/// What reading the shard reports.
+pub fn read_module(
+    shard: &dyn Reader,
+    name: &str,
+    version: u64,
+) -> Result<Option<Bytes>, StoreError> {
+    shard.get(&key::own(&records::module(name, version)))
+}
+
 impl ClusterState {
     /// Reads the meta shard; `None` if it is empty, as it is on a node that has not yet
     /// received it.
@@ -139,12 +153,14 @@ impl ClusterState {
         }
         let members = load_all::<Member>(shard, records::MEMBERS)?;
         let tables = load_all::<Table>(shard, records::TABLES)?;
+        let functions = load_all::<Function>(shard, records::FUNCTIONS)?;
         Ok(Some(Self {
             applied: read_applied(shard)?.index,
             id: cluster.id,
             settings: cluster.settings,
             members: members.into_iter().map(|member| (member.node, member)).collect(),
             tables: tables.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
+            functions: functions.into_iter().map(|f| (f.name.clone(), Arc::new(f))).collect(),
             dropping: load_all(shard, records::DROPPING)?,
             placement: load_placement(shard, Placed::Shards)?,
             meta_placement: load_placement(shard, Placed::Meta)?,

@@ -68,7 +68,7 @@ pub fn decode_partial<R: Reduce>(reduction: &R, bytes: Bytes) -> Result<R::Parti
     reduction.decode_partial(unversioned(R::VERSION, bytes)?)
 }
 
-type Decode = fn(Bytes) -> Result<Box<dyn AnyReduce>, ReduceError>;
+type Decode = Arc<dyn Fn(Bytes) -> Result<Box<dyn AnyReduce>, ReduceError> + Send + Sync>;
 
 /// The reductions of a node, by id. All nodes of a cluster had better have the same.
 #[derive(Clone)]
@@ -85,12 +85,22 @@ impl Reductions {
     /// These and one more. Of two with the same id the later one counts.
     #[must_use]
     pub fn with<R: Reduce>(self) -> Self {
-        let decode: Decode = |bytes| {
+        self.with_decoder(R::ID, |bytes| {
             let request = unversioned(R::VERSION, bytes)?;
             Ok(Box::new(R::decode(request)?))
-        };
+        })
+    }
+
+    /// These and one that needs more than its request to be decoded, such as what it shares
+    /// with others of this node.
+    #[must_use]
+    pub fn with_decoder(
+        self,
+        id: ReductionId,
+        decode: impl Fn(Bytes) -> Result<Box<dyn AnyReduce>, ReduceError> + Send + Sync + 'static,
+    ) -> Self {
         let mut reductions = self.0.as_ref().clone();
-        reductions.insert(R::ID, decode);
+        reductions.insert(id, Arc::new(decode));
         Self(Arc::new(reductions))
     }
 

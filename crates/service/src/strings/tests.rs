@@ -316,7 +316,8 @@ fn the_service_speaks_the_format_of_the_log() {
     let mut transaction = Transaction::new(&*shard.shard);
     transaction.begin(NOW);
     let mut dropped = crate::service::DroppedTables::default();
-    let mut context = ServiceContext { transaction: &mut transaction, dropped: &mut dropped };
+    let mut context =
+        ServiceContext { transaction: &mut transaction, dropped: &mut dropped, fuel_used: &mut 0 };
     let command = codec::encode_write(&StringWrite::Append { key: b("k"), value: b("abc") });
     let reply = StringService.write(&mut context, command).unwrap();
     assert_eq!(codec::decode_reply(reply), Ok(StringReply::Integer(3)));

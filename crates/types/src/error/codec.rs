@@ -54,10 +54,13 @@ impl RequestError {
             | Self::TableProtected { name: text }
             | Self::InvalidOperand { reason: text }
             | Self::InvalidQuery { reason: text }
+            | Self::UnknownFunction { name: text }
+            | Self::InvalidModule { reason: text }
             | Self::ReadOnly { reason: text }
             | Self::Storage { reason: text }
             | Self::Internal { reason: text } => put_text(to, text),
             Self::TooManyTables { max: count }
+            | Self::TooManyFunctions { max: count }
             | Self::KeyTooLong { bytes: count }
             | Self::ValueTooLong { bytes: count }
             | Self::TooManyKeys { keys: count }
@@ -80,6 +83,10 @@ impl RequestError {
                 put_text(to, reason);
             }
             Self::UnfitRow { key, reason } => put_texts(to, &[key, reason]),
+            Self::FunctionFailed { name, reason } => put_texts(to, &[name, reason]),
+            Self::WrongFunctionKind { name, kind, needed } => {
+                put_texts(to, &[name, kind.name(), needed.name()]);
+            }
             Self::ShardUnavailable { shard, reason } => {
                 put_shard(to, *shard);
                 put_text(to, reason);
@@ -115,6 +122,19 @@ impl RequestError {
                 Self::InvalidArgument { argument: take_word(from)?, reason: take_text(from)? }
             }
             "unfit-row" => Self::UnfitRow { key: take_text(from)?, reason: take_text(from)? },
+            "unknown-function" => Self::UnknownFunction { name: take_text(from)? },
+            "wrong-function-kind" => {
+                let (name, kind, needed) = (take_text(from)?, take_text(from)?, take_text(from)?);
+                let (Ok(kind), Ok(needed)) = (kind.parse(), needed.parse()) else {
+                    return Ok(None);
+                };
+                Self::WrongFunctionKind { name, kind, needed }
+            }
+            "too-many-functions" => Self::TooManyFunctions { max: take_number(from)? },
+            "invalid-module" => Self::InvalidModule { reason: take_text(from)? },
+            "function-failed" => {
+                Self::FunctionFailed { name: take_text(from)?, reason: take_text(from)? }
+            }
             "invalid-query" => Self::InvalidQuery { reason: take_text(from)? },
             "guard-failed" => Self::GuardFailed { index: take_number(from)? },
             "busy" => Self::Busy { shard: ShardId::take(from)? },

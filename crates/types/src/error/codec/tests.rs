@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::function::FunctionKind;
 
 /// Errors as the first build wrote them, one a line: code, then hexadecimal bytes. Later
 /// builds must read them. They may write another text.
@@ -53,7 +54,16 @@ fn after(error: &RequestError) -> Option<RequestError> {
         E::Storage { .. } => Some(E::Internal { reason: text() }),
         E::Internal { .. } => Some(E::UnfitRow { key: text(), reason: text() }),
         E::UnfitRow { .. } => Some(E::InvalidQuery { reason: text() }),
-        E::InvalidQuery { .. } => None,
+        E::InvalidQuery { .. } => Some(E::UnknownFunction { name: text() }),
+        E::UnknownFunction { .. } => Some(E::WrongFunctionKind {
+            name: text(),
+            kind: FunctionKind::Read,
+            needed: FunctionKind::Reduce,
+        }),
+        E::WrongFunctionKind { .. } => Some(E::TooManyFunctions { max: 1_000 }),
+        E::TooManyFunctions { .. } => Some(E::InvalidModule { reason: text() }),
+        E::InvalidModule { .. } => Some(E::FunctionFailed { name: text(), reason: text() }),
+        E::FunctionFailed { .. } => None,
     }
 }
 
