@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "breccia/v1/key_value.proto",
     "breccia/v1/tables.proto",
     "breccia/v1/import.proto",
     "breccia/v1/admin.proto",
     "breccia/v1/sql.proto",
+    "breccia/v1/functions.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

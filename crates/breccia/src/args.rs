@@ -8,6 +8,7 @@ use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
 use crate::exit::EXIT_HELP;
 use crate::export::ExportArgs;
+use crate::function::FnArgs;
 use crate::import::ImportArgs;
 use crate::reduce::ReduceArgs;
 use crate::rows::{CasArgs, DelArgs, GetArgs, MergeArgs, PutArgs};
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Reduce(ReduceArgs),
     /// Ask a question of the tables in SQL, or open a shell for many
     Sql(SqlArgs),
+    /// Deploy, list, remove and call functions of your own, in WebAssembly
+    Fn(FnArgs),
     /// Read the versions of a row, newest first
     History(HistoryArgs),
     /// Fill a table from a CSV, TSV or NDJSON file

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use breccia_api::v1::admin_client::AdminClient;
+use breccia_api::v1::functions_client::FunctionsClient;
 use breccia_api::v1::import_client::ImportClient;
 use breccia_api::v1::key_value_client::KeyValueClient;
 use breccia_api::v1::sql_client::SqlClient;
@@ -100,6 +101,12 @@ impl Client {
     }
 
     /// The node's tables.
+    pub(crate) fn functions(&self) -> FunctionsClient<Channel> {
+        FunctionsClient::new(self.channel.clone())
+            .max_decoding_message_size(HTTP_BODY_BYTES_MAX)
+            .max_encoding_message_size(HTTP_BODY_BYTES_MAX)
+    }
+
     pub(crate) fn tables(&self) -> TablesClient<Channel> {
         TablesClient::new(self.channel.clone()).max_decoding_message_size(HTTP_BODY_BYTES_MAX)
     }

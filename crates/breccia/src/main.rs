@@ -13,6 +13,7 @@ mod client;
 mod cluster;
 mod export;
 mod exported;
+mod function;
 mod import;
 mod reduce;
 mod rows;
@@ -73,6 +74,7 @@ fn run(command: Command) -> Result<Exit> {
         Command::Scan(args) => wait(scan::scan(args)),
         Command::Reduce(args) => wait(reduce::run(args)),
         Command::Sql(args) => wait(sql::run(args)),
+        Command::Fn(args) => wait(function::run(args)),
         Command::History(args) => wait(scan::history(args)),
         Command::Import(args) => wait(import::run(args)),
         Command::Export(args) => wait(export::run(args)),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use breccia_api::v1::reduce_request::Input;
 use breccia_api::v1::reduce_response::Event;
 use breccia_api::v1::{ReduceProgress, ReduceRequest, ReduceResult};
+use bytes::Bytes;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde_json::{Map, Value, json};
@@ -27,6 +28,7 @@ Rows do not travel: the nodes that hold them reduce them, and one value comes ba
   breccia reduce flights top:5 --field dep_delay      the keys of the five greatest
   breccia reduce flights hll --field tailnum          how many distinct ones, roughly
   breccia reduce visitors merge                       all states of a monoid table
+  breccia reduce flights fn:longest --arg dep_delay   by a function of your own, see breccia fn
 
 Rows whose input does not fit (no such field, null, text where a number is asked for) are left out \
 and counted as skipped. Time, rows and bytes are told on standard error.")]
@@ -34,8 +36,8 @@ pub(crate) struct ReduceArgs {
     /// The table
     table: String,
     /// count, merge, or a monoid such as sum:f64, mean:i64, min:bytes, moments, top:10, hll or
-    /// quantiles
-    #[arg(value_name = "count|merge|MONOID")]
+    /// quantiles; or fn: and the name of a reduce function
+    #[arg(value_name = "count|merge|MONOID|fn:NAME")]
     reduction: String,
     /// Reduce a scalar of the JSON value: names with dots between them, or a JSON pointer
     #[arg(long, value_name = "PATH", conflicts_with_all = ["key", "value"])]
@@ -46,6 +48,15 @@ pub(crate) struct ReduceArgs {
     /// Reduce the whole value, as text
     #[arg(long)]
     value: bool,
+    /// What a function is given beside the rows
+    #[arg(
+        long,
+        value_name = "A",
+        default_value = "",
+        allow_hyphen_values = true,
+        hide_default_value = true
+    )]
+    arg: String,
     /// Only keys that start so
     #[arg(long, value_name = "P", allow_hyphen_values = true)]
     prefix: Option<String>,
@@ -92,6 +103,7 @@ impl ReduceArgs {
             to: read(&self.to).transpose()?,
             strict: self.strict,
             allow_partial: self.allow_partial,
+            argument: Bytes::copy_from_slice(self.arg.as_bytes()),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use breccia_node::{Node, NodeConfig, Peering};
-use breccia_server::{http, resp};
+use breccia_server::{Extensions, http, resp};
 use breccia_types::limits::SHUTDOWN_GRACE;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -149,10 +149,11 @@ impl Running {
         chosen.memory_bytes = config.memory_bytes;
         chosen.disk_reserve_bytes = config.disk_reserve_bytes;
         chosen.fsync = config.fsync;
-        chosen.reduce.reductions = breccia_server::reductions();
+        let extensions = Extensions::default();
+        extensions.extend(&mut chosen);
         let node = Node::open(chosen).await;
         let node = node.with_context(|| format!("cannot open {}", config.data.display()))?;
-        match Self::serve(node.clone(), config, listeners).await {
+        match Self::serve(node.clone(), config, extensions, listeners).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 node.shutdown().await;
@@ -161,12 +162,19 @@ impl Running {
         }
     }
 
-    async fn serve(node: Node, config: &Config, listeners: Listeners) -> Result<Self> {
+    async fn serve(
+        node: Node,
+        config: &Config,
+        extensions: Extensions,
+        listeners: Listeners,
+    ) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut front_ends = JoinSet::new();
-        let resp = resp::Config::new(config.resp);
+        let mut resp = resp::Config::new(config.resp);
+        resp.extensions = extensions.clone();
         let resp = resp::Server::over(listeners.resp, node.clone(), resp)?;
         let mut http_config = http::Config::new(config.http);
+        http_config.extensions = extensions;
         #[cfg(feature = "sql")]
         {
             // A quarter of the budget may be taken by queries, however many there are.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use breccia_api::v1::{
-    ColumnType, CountRequest, CreateTableRequest, DescribeTableRequest, DropTableRequest,
+    Column, ColumnType, CountRequest, CreateTableRequest, DescribeTableRequest, DropTableRequest,
     ListTablesRequest, Table, TableOptions,
 };
 use breccia_types::Partition;
@@ -67,6 +67,10 @@ struct CreateArgs {
     /// The most versions kept of one key
     #[arg(long, value_name = "N")]
     keep: Option<u32>,
+    /// A member of the JSON values and its type, such as price:float; may be repeated. Types:
+    /// boolean, integer, float, timestamp, text, json
+    #[arg(long = "column", value_name = "NAME:TYPE", value_parser = parse_column)]
+    columns: Vec<Column>,
     /// How long a version is kept after a newer one took its place
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     keep_for: Option<Duration>,
@@ -105,9 +109,33 @@ impl CreateArgs {
             ttl_ms: self.ttl.map(millis),
             keep_versions: self.keep,
             keep_for_ms: self.keep_for.map(millis),
+            columns: self.columns.clone(),
             ..TableOptions::default()
         })
     }
+}
+
+/// Reads `name:type`. The name may have colons.
+fn parse_column(text: &str) -> Result<Column, String> {
+    let form = || format!("{text:?} is not NAME:TYPE, such as price:float");
+    let (name, type_of) =
+        text.rsplit_once(':').filter(|(name, _)| !name.is_empty()).ok_or_else(form)?;
+    let all = [
+        ColumnType::Boolean,
+        ColumnType::Integer,
+        ColumnType::Float,
+        ColumnType::Timestamp,
+        ColumnType::Text,
+        ColumnType::Json,
+    ];
+    let found = all.into_iter().find(|column_type| type_name(*column_type) == type_of);
+    let unknown = || {
+        let names = all.map(type_name).join(", ");
+        format!("{type_of:?} is no type of a column; there are {names}")
+    };
+    let column_type = found.ok_or_else(unknown)?;
+    // Nobody promises that every row has it.
+    Ok(Column { name: name.to_owned(), r#type: column_type.into(), nullable: true })
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -179,8 +179,8 @@ pub struct ModuleStore {
 }
 
 impl ModuleStore {
-    /// The module of a function's version. Waits until this node knows of it: not to be called
-    /// on a runtime thread.
+    /// The module of a function's version. Waits until this node knows of it, which a runtime
+    /// of one thread cannot.
     ///
     /// # Errors
     /// [`RequestError::UnknownFunction`] if the version is not kept any more, or what reading
@@ -189,7 +189,7 @@ impl ModuleStore {
         if let Some(module) = self.find(name, version)? {
             return Ok(module);
         }
-        self.runtime.block_on(self.meta.refresh())?;
+        tokio::task::block_in_place(|| self.runtime.block_on(self.meta.refresh()))?;
         let gone = || RequestError::UnknownFunction { name: format!("{name}, version {version}") };
         self.find(name, version)?.ok_or_else(gone)
     }

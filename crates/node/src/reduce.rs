@@ -81,12 +81,31 @@ impl Node {
         scope: &Scope,
         meter: &Arc<Meter>,
     ) -> Result<Reduction, RequestError> {
-        let asked = encode_aggregate(table, aggregate)?;
+        self.reduce_encoded(table, encode_aggregate(table, aggregate)?, scope, meter).await
+    }
+
+    /// Reduces the rows of a table by a reduction as nodes name it to each other.
+    ///
+    /// # Errors
+    /// As [`Node::reduce`], or [`RequestError::InvalidArgument`] if a node lacks it.
+    pub async fn reduce_encoded(
+        &self,
+        table: &Table,
+        asked: (ReductionId, Bytes),
+        scope: &Scope,
+        meter: &Arc<Meter>,
+    ) -> Result<Reduction, RequestError> {
         let reduced = self.reduce_as(table, asked.clone(), scope, meter).await?;
-        let reduction = self.0.reducing.decode(asked.0, asked.1)?;
-        let presented = reduced.partial.clone().map(|whole| reduction.present_bytes(whole));
+        let (reducing, partial) = (self.0.reducing.clone(), reduced.partial.clone());
+        // What users wrote may take its time.
+        let presenting = tokio::task::spawn_blocking(move || {
+            let Some(whole) = partial else { return Ok("null".to_owned()) };
+            Ok::<_, RequestError>(reducing.decode(asked.0, asked.1)?.present_bytes(whole)?)
+        });
+        let presented = presenting.await;
         Ok(Reduction {
-            presented: presented.transpose()?.unwrap_or_else(|| "null".to_owned()),
+            presented: presented
+                .map_err(|error| RequestError::Internal { reason: error.to_string() })??,
             partial: reduced.partial,
             coverage: reduced.coverage,
         })
@@ -250,7 +269,8 @@ impl LocalReduce for Reducing {
             Ok(reduction) => reduction,
             Err(error) => return ready(Err(error)).boxed(),
         };
-        if left.len() + right.len() <= COMBINED_AT_ONCE_BYTES {
+        let is_small = left.len() + right.len() <= COMBINED_AT_ONCE_BYTES;
+        if is_small && reduction.combines_at_once() {
             return ready(reduction.combine_bytes(left, right).map_err(Into::into)).boxed();
         }
         let combining = tokio::task::spawn_blocking(move || reduction.combine_bytes(left, right));

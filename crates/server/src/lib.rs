@@ -6,14 +6,6 @@ pub mod resp;
 
 pub mod status;
 
-use breccia_service::reduce::Reductions;
+mod extensions;
 
-/// The reductions that the front ends need: every node of a cluster had better be opened with
-/// them (`NodeConfig::reduce`).
-#[must_use]
-pub fn reductions() -> Reductions {
-    let reductions = Reductions::default();
-    #[cfg(feature = "sql")]
-    let reductions = reductions.with::<breccia_sql::Stage>();
-    reductions
-}
+pub use extensions::Extensions;

@@ -25,7 +25,7 @@ pub use count::Count;
 pub use field::{Found, find};
 pub use merge::MergeStates;
 pub use operands::Operands;
-pub use registry::{AnyReduce, Reductions, decode_partial, encode_request};
+pub use registry::{AnyReduce, Reductions, decode_partial, encode_request, unversioned};
 pub use rows::{Misfit, Rows, Stop};
 
 /// A reduction of a table's rows: a request with all its parameters.
@@ -69,6 +69,12 @@ pub trait Reduce: Send + Sync + Sized + 'static {
         left: Self::Partial,
         right: Self::Partial,
     ) -> Result<Self::Partial, ReduceError>;
+
+    /// Whether two small partials are combined so quickly that it may be done on a thread
+    /// that must not wait.
+    fn combines_at_once(&self) -> bool {
+        true
+    }
 
     /// Writes a partial.
     fn encode_partial(&self, partial: &Self::Partial) -> Vec<u8>;
@@ -130,6 +136,9 @@ pub enum ReduceError {
         /// What happened.
         reason: String,
     },
+    /// Something that is said to whoever asked as it is.
+    #[error(transparent)]
+    Stated(RequestError),
     /// Whoever asked is gone.
     #[error("nobody waits for it any more")]
     Stopped,
@@ -151,6 +160,7 @@ impl From<ReduceError> for RequestError {
             ReduceError::Unknown { .. } | ReduceError::TooLarge { .. } => {
                 invalid(error.to_string())
             }
+            ReduceError::Stated(error) => error,
             ReduceError::Refused { reason } => Self::InvalidQuery { reason },
             ReduceError::Malformed(source) => invalid(format!("it cannot be read: {source}")),
             ReduceError::Stopped | ReduceError::Late => Self::DeadlineExceeded,

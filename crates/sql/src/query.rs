@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use breccia_functions::{FunctionVersion, Functions};
 use breccia_node::Node;
 use breccia_types::limits::REQUEST_DEADLINE_DEFAULT;
 use breccia_types::reduce::{Coverage, Gaps, Meter, Misfits, Scope};
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::error::SqlError;
 use crate::explain::{self, Explain};
+use crate::function::{aggregate, names};
 use crate::gather::{Gather, Gatherer};
 use crate::leaf::Leaf;
 use crate::limits::{Limits, QUERY_BYTES_MAX};
@@ -28,10 +30,11 @@ use crate::session::{self, PARTITIONS};
 use crate::stage::{Query, Stage};
 
 /// Answers queries over the tables of a cluster, of which this node is a member. Every node
-/// must have been opened with [`Stage`] among its reductions.
+/// must have been opened with the reductions of [`with_stages`](crate::with_stages).
 #[derive(Clone)]
 pub struct Sql {
     node: Node,
+    functions: Functions,
     limits: Limits,
     /// One permit per query that may run at a time.
     turns: Arc<Semaphore>,
@@ -126,9 +129,9 @@ pub(crate) struct Planned {
 impl Sql {
     /// Answers queries at this node.
     #[must_use]
-    pub fn new(node: Node, limits: Limits) -> Self {
+    pub fn new(node: Node, functions: Functions, limits: Limits) -> Self {
         let turns = limits.queries_at_once.clamp(1, Semaphore::MAX_PERMITS);
-        Self { node, limits, turns: Arc::new(Semaphore::new(turns)) }
+        Self { node, functions, limits, turns: Arc::new(Semaphore::new(turns)) }
     }
 
     /// The same, with the reads of this handle of the node.
@@ -196,7 +199,10 @@ impl Sql {
     ) -> Result<(Planned, Option<Explain>), DataFusionError> {
         let at = self.node.clock().now();
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::clone(table))));
-        let state = Arc::new(session::open(relations, at, self.limits.memory_bytes)?);
+        let functions = self.functions.reduce_functions();
+        let aggregates = functions.iter().map(|f| aggregate(f, self.functions.modules()));
+        let memory_bytes = self.limits.memory_bytes;
+        let state = Arc::new(session::open(relations, aggregates, at, memory_bytes)?);
         let (sql, statement, explain) = match session::parse(&state, sql)? {
             Statement::Explain(explain) => {
                 let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };
@@ -209,8 +215,10 @@ impl Sql {
         let named = state.resolve_table_references(&statement)?;
         let is_named = |table: &&Arc<Table>| named.iter().any(|name| name.table() == table.name);
         let named = tables.iter().filter(is_named).map(|table| table.as_ref().clone()).collect();
-        let query = Query::new(sql, at, named);
         let plan = session::plan(&state, statement)?;
+        let is_used = |function: &FunctionVersion| names(&plan, function.name());
+        let functions = functions.into_iter().filter(is_used).collect();
+        let query = Query::new(sql, at, named, functions);
         let gatherer = Arc::new(Gatherer {
             node: self.node.clone(),
             scope: Scope {
@@ -224,7 +232,8 @@ impl Sql {
             began: Instant::now(),
         });
         let mut stages = Vec::new();
-        let rest = Stage::cut(&query, &plan, &state, &mut |stage, schema| {
+        let modules = self.functions.modules();
+        let rest = Stage::cut(&query, &plan, (&state, modules), &mut |stage, schema| {
             stages.push(stage.clone());
             Leaf::of(Gather { stage, gatherer: Arc::clone(&gatherer) }, schema, PARTITIONS)
         });

@@ -18,6 +18,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -59,9 +60,10 @@ const SETTINGS: [(&str, &str); 14] = [
     ("datafusion.catalog.default_schema", SCHEMA),
 ];
 
-/// A session over these tables, at an instant, which is what `now()` is.
+/// A session over these tables, with the functions of users, at an instant, which is what `now()` is.
 pub(crate) fn open(
     relations: impl IntoIterator<Item = Arc<Relation>>,
+    functions: impl IntoIterator<Item = AggregateUDF>,
     at: Timestamp,
     memory_bytes: usize,
 ) -> Result<SessionState> {
@@ -81,6 +83,12 @@ pub(crate) fn open(
         .build();
     for function in json::functions() {
         state.register_udf(function)?;
+    }
+    for function in functions {
+        // What is there already goes before what users call the same.
+        if state.udaf(function.name()).is_err() {
+            state.register_udaf(Arc::new(function))?;
+        }
     }
     state.register_udaf(checked_sum())?;
     let schema = MemorySchemaProvider::new();

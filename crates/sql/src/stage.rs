@@ -5,7 +5,8 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use breccia_service::reduce::{Reduce, ReduceError, Rows};
+use breccia_functions::{FunctionVersion, Modules};
+use breccia_service::reduce::{Reduce, ReduceError, Reductions, Rows, unversioned};
 use breccia_types::wire::{DecodeError, Reader, Writer};
 use breccia_types::{ReductionId, Table, Timestamp};
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::cut::{Kind, StagePlan, cut};
 use crate::decode::Decoder;
 use crate::error::words;
+use crate::function::aggregate;
 use crate::leaf::Leaf;
 use crate::limits::{PAGE_BYTES, PLANS_KEPT, STAGE_MEMORY_BYTES};
 use crate::nesting::on_large_stack;
@@ -32,9 +34,11 @@ use crate::relation::Relation;
 use crate::session;
 
 /// A part of a query that runs over the rows of one table, at the shards.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Stage {
     request: Request,
+    /// Where the functions that it names are found.
+    modules: Arc<Modules>,
     prepared: OnceLock<Arc<Prepared>>,
 }
 
@@ -58,11 +62,19 @@ pub(crate) struct Query {
     at_micros: i64,
     /// The tables that it names.
     tables: Vec<Table>,
+    /// The functions that it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    functions: Vec<FunctionVersion>,
 }
 
 impl Query {
-    pub(crate) fn new(sql: String, at: Timestamp, tables: Vec<Table>) -> Self {
-        Self { sql, at_micros: at.as_micros(), tables }
+    pub(crate) fn new(
+        sql: String,
+        at: Timestamp,
+        tables: Vec<Table>,
+        functions: Vec<FunctionVersion>,
+    ) -> Self {
+        Self { sql, at_micros: at.as_micros(), tables, functions }
     }
 }
 
@@ -74,12 +86,28 @@ struct Prepared {
     state: Arc<SessionState>,
 }
 
+/// These reductions and the stages of queries, with the modules of functions that the node
+/// keeps compiled.
+#[must_use]
+pub fn with_stages(reductions: Reductions, modules: Arc<Modules>) -> Reductions {
+    reductions.with_decoder(Stage::ID, move |request| {
+        let request = unversioned(Stage::VERSION, request)?;
+        Ok(Box::new(Stage::of(&request, Arc::clone(&modules))?))
+    })
+}
+
 impl Stage {
+    fn of(request: &[u8], modules: Arc<Modules>) -> Result<Self, DecodeError> {
+        let request = serde_json::from_slice(request);
+        let request = request.map_err(|_| DecodeError::OutOfRange { at: 0 })?;
+        Ok(Self { request, modules, prepared: OnceLock::new() })
+    }
+
     /// The stages of a query's plan, and the rest of it, where `instead` stands for each.
     pub(crate) fn cut(
         query: &Query,
         plan: &Arc<dyn ExecutionPlan>,
-        state: &Arc<SessionState>,
+        (state, modules): (&Arc<SessionState>, &Arc<Modules>),
         instead: &mut dyn FnMut(Self, SchemaRef) -> Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut count = 0;
@@ -93,7 +121,8 @@ impl Stage {
             count += 1;
             let schema = stage.plan.schema();
             let prepared = Arc::new(Prepared { stage, state: Arc::clone(state) });
-            instead(Self { request, prepared: OnceLock::from(prepared) }, schema)
+            let modules = Arc::clone(modules);
+            instead(Self { request, modules, prepared: OnceLock::from(prepared) }, schema)
         })
     }
 
@@ -114,13 +143,13 @@ impl Stage {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let prepared = prepare(&self.request)?;
+        let prepared = prepare(&self.request, &self.modules)?;
         Ok(self.prepared.get_or_init(|| prepared))
     }
 }
 
 /// The stage that a request means. Its query is planned again, unless that was done of late.
-fn prepare(request: &Request) -> Result<Arc<Prepared>> {
+fn prepare(request: &Request, modules: &Arc<Modules>) -> Result<Arc<Prepared>> {
     static KEPT: Mutex<VecDeque<(Bytes, Arc<QueryPlan>)>> = Mutex::new(VecDeque::new());
     let name = Bytes::from(encode(&request.query));
     let find = || {
@@ -130,7 +159,7 @@ fn prepare(request: &Request) -> Result<Arc<Prepared>> {
     let plan = match find() {
         Some(plan) => plan,
         None => {
-            let plan = Arc::new(on_large_stack(|| QueryPlan::new(&request.query))?);
+            let plan = Arc::new(on_large_stack(|| QueryPlan::new(&request.query, modules))?);
             let mut kept = KEPT.lock();
             kept.truncate(PLANS_KEPT - 1);
             kept.push_front((name, Arc::clone(&plan)));
@@ -154,11 +183,12 @@ struct QueryPlan {
 }
 
 impl QueryPlan {
-    fn new(query: &Query) -> Result<Self> {
-        let Query { sql, at_micros, tables } = query;
+    fn new(query: &Query, modules: &Arc<Modules>) -> Result<Self> {
+        let Query { sql, at_micros, tables, functions } = query;
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
         let at = Timestamp::from_micros(*at_micros);
-        let state = session::open(relations, at, STAGE_MEMORY_BYTES)?;
+        let functions = functions.iter().map(|function| aggregate(function, modules));
+        let state = session::open(relations, functions, at, STAGE_MEMORY_BYTES)?;
         let plan = session::plan(&state, session::parse(&state, sql)?)?;
         let mut stages = Vec::new();
         cut(&plan, &mut |stage| {
@@ -286,10 +316,13 @@ impl Reduce for Stage {
         encode(&self.request)
     }
 
+    /// Without the functions of users; see [`with_stages`].
     fn decode(request: Bytes) -> Result<Self, DecodeError> {
-        let request = serde_json::from_slice(&request);
-        let request = request.map_err(|_| DecodeError::OutOfRange { at: 0 })?;
-        Ok(Self { request, prepared: OnceLock::new() })
+        Self::of(&request, Arc::default())
+    }
+
+    fn combines_at_once(&self) -> bool {
+        self.request.query.functions.is_empty()
     }
 
     fn partial(&self, rows: &mut Rows<'_>) -> Result<Bytes, ReduceError> {

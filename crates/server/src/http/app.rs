@@ -15,6 +15,8 @@ pub(crate) struct App {
     pub(crate) node: Node,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Arc<Admission>,
+    #[cfg(feature = "functions")]
+    pub(crate) functions: breccia_functions::Functions,
     #[cfg(feature = "sql")]
     pub(crate) sql: breccia_sql::Sql,
     /// Cancelled when the server ends: what would stream for ever ends then.

@@ -19,7 +19,13 @@ impl App {
     pub(crate) fn reading(&self, asked: Option<&[u8]>) -> Result<Self, RequestError> {
         let Some(asked) = asked else { return Ok(self.clone()) };
         let consistency = parse(asked)?;
-        Ok(Self { node: self.node.reading(consistency), ..self.clone() })
+        let node = self.node.reading(consistency);
+        Ok(Self {
+            #[cfg(feature = "functions")]
+            functions: self.functions.at(node.clone()),
+            node,
+            ..self.clone()
+        })
     }
 }
 

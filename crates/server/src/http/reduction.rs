@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use breccia_node::{Named, Node, Reduction};
+use breccia_node::{Named, Reduction};
 use breccia_types::RequestError;
 use breccia_types::limits::{REDUCE_PROGRESS_INTERVAL, REQUEST_DEADLINE_DEFAULT};
 use breccia_types::reduce::{Aggregate, Input, Meter, Progress, Scope};
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{Stream, unfold};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::admission::ScanPermit;
+use super::app::App;
 use super::deadline::Deadline;
 
 /// What a node keeps of the client's time, to answer with what it has: a tenth, and no more
@@ -22,12 +24,45 @@ const MARGIN_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) table: String,
-    pub(crate) aggregate: Aggregate,
+    pub(crate) by: By,
     pub(crate) scope: Scope,
 }
 
+/// What rows are reduced by.
+#[derive(Debug, Clone)]
+pub(crate) enum By {
+    Aggregate(Aggregate),
+    #[cfg(feature = "functions")]
+    Function {
+        name: String,
+        arg: Bytes,
+    },
+}
+
+/// What a reduction's name begins with if it is that of a function.
+#[cfg(feature = "functions")]
+const FUNCTION: &str = "fn:";
+
+/// What a reduction of this name reduces by.
+pub(crate) fn by(name: &str, input: Option<Input>, arg: Bytes) -> Result<By, RequestError> {
+    let refuse = |argument, reason: &str| {
+        Err(RequestError::InvalidArgument { argument, reason: reason.to_owned() })
+    };
+    #[cfg(feature = "functions")]
+    if let Some(name) = name.strip_prefix(FUNCTION) {
+        return match input {
+            None => Ok(By::Function { name: name.to_owned(), arg }),
+            Some(_) => refuse("input", "a function sees keys and values; it takes no input"),
+        };
+    }
+    match arg.is_empty() {
+        true => aggregate(name, input).map(By::Aggregate),
+        false => refuse("argument", "only functions take one: fn:NAME"),
+    }
+}
+
 /// The reduction of this name: `count`, `merge`, or a monoid over an input.
-pub(crate) fn aggregate(name: &str, input: Option<Input>) -> Result<Aggregate, RequestError> {
+fn aggregate(name: &str, input: Option<Input>) -> Result<Aggregate, RequestError> {
     let refuse = |argument, reason: String| RequestError::InvalidArgument { argument, reason };
     match (name, input) {
         ("count", None) => Ok(Aggregate::Count),
@@ -70,12 +105,12 @@ pub(crate) enum Event {
 /// Runs a reduction and tells from time to time how far it has come; the last event is its
 /// end. Dropping the stream ends the reading on all nodes.
 pub(crate) fn run(
-    node: Node,
+    app: App,
     asked: Asked,
     permit: ScanPermit,
 ) -> impl Stream<Item = Result<Event, RequestError>> + Send {
     let meter = Arc::new(Meter::default());
-    let running = reduce(node, asked, Arc::clone(&meter), permit).boxed();
+    let running = reduce(app, asked, Arc::clone(&meter), permit).boxed();
     let mut ticks = interval(REDUCE_PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     unfold(Some(Running { running, ticks, meter }), |running| async {
@@ -89,14 +124,20 @@ pub(crate) fn run(
 
 /// Runs a reduction to its end.
 pub(crate) async fn reduce(
-    node: Node,
+    app: App,
     asked: Asked,
     meter: Arc<Meter>,
     _permit: ScanPermit,
 ) -> Result<Reduction, RequestError> {
-    let (node, asked, meter) = (&node, &asked, &meter);
-    let reduced = node.on_table(&asked.table, async |on: Named| {
-        node.reduce(&on.table, &asked.aggregate, &asked.scope, meter).await
+    let (app, asked, meter) = (&app, &asked, &meter);
+    let reduced = app.node.on_table(&asked.table, async |on: Named| match &asked.by {
+        By::Aggregate(aggregate) => {
+            app.node.reduce(&on.table, aggregate, &asked.scope, meter).await
+        }
+        #[cfg(feature = "functions")]
+        By::Function { name, arg } => {
+            app.functions.reduce(&on.table, name, arg.clone(), &asked.scope, meter).await
+        }
     });
     reduced.await
 }

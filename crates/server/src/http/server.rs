@@ -16,6 +16,7 @@ use super::app::App;
 use super::listener::BoundedListener;
 use super::metrics::{Connections, Metrics, measure};
 use super::{admission, deadline, grpc, rest};
+use crate::Extensions;
 
 /// What an embedder chooses.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Config {
     /// What other front ends have to tell on `/metrics`. Their names get the prefix
     /// `breccia_`.
     pub collectors: Vec<Box<dyn Collector>>,
+    /// What the node was opened with for its front ends.
+    pub extensions: Extensions,
     /// What SQL queries may take.
     #[cfg(feature = "sql")]
     pub sql: breccia_sql::Limits,
@@ -40,6 +43,7 @@ impl Config {
             address,
             connections_max: CONNECTIONS_MAX,
             collectors: Vec::new(),
+            extensions: Extensions::default(),
             #[cfg(feature = "sql")]
             sql: breccia_sql::Limits::default(),
         }
@@ -76,9 +80,13 @@ impl Server {
         let connections =
             Connections { free: Arc::clone(listener.free()), max: config.connections_max };
         let metrics = Metrics::new(&node, connections, config.collectors);
+        #[cfg(feature = "functions")]
+        let functions = config.extensions.functions(node.clone());
         let app = App {
             #[cfg(feature = "sql")]
-            sql: breccia_sql::Sql::new(node.clone(), config.sql),
+            sql: breccia_sql::Sql::new(node.clone(), functions.clone(), config.sql),
+            #[cfg(feature = "functions")]
+            functions,
             node,
             metrics: Arc::new(metrics),
             admission: Arc::default(),

@@ -1,6 +1,7 @@
 //! What clients can ask, decoded: every command is one of these values before anything is
 //! done about it.
 
+use breccia_types::RequestId;
 use breccia_types::strings::StringWrite;
 use bytes::Bytes;
 
@@ -20,10 +21,30 @@ pub(crate) enum Command {
     Visit(Visit),
     /// Asks about or changes the connection.
     Session(Session),
+    /// Calls a function, or concerns another table.
+    Beyond(Beyond),
     /// Asks about the server, or changes its settings.
     Query(Query),
     /// Has the same answer at any time.
     Fixed(Fixed),
+}
+
+/// A command that is not about the rows of the table `redis` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// A call of a function on keys of one slot.
+    #[cfg(feature = "functions")]
+    Call {
+        function: String,
+        /// Only a read function will do.
+        reads: bool,
+        keys: Vec<Bytes>,
+        args: Vec<Bytes>,
+    },
+    /// An operand for a row of a monoid table.
+    Merge { table: String, key: Bytes, operand: Bytes, request_id: Option<RequestId> },
+    /// A row of any table.
+    Get { table: String, key: Bytes },
 }
 
 /// How a write's reply is shown.

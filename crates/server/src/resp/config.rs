@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use breccia_types::limits::CONNECTIONS_MAX;
 
+use crate::Extensions;
+
 /// Where the Redis protocol is served.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -11,12 +13,15 @@ pub struct Config {
     pub address: SocketAddr,
     /// The most connections at a time; one more gets an error and is closed.
     pub connections_max: usize,
+    /// What the node was opened with for its front ends.
+    pub extensions: Extensions,
 }
 
 impl Config {
     /// The defaults, at this address.
     #[must_use]
-    pub const fn new(address: SocketAddr) -> Self {
-        Self { address, connections_max: CONNECTIONS_MAX }
+    pub fn new(address: SocketAddr) -> Self {
+        let extensions = Extensions::default();
+        Self { address, connections_max: CONNECTIONS_MAX, extensions }
     }
 }

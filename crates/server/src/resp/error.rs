@@ -45,6 +45,14 @@ pub(crate) enum ReplyError {
     SameObject,
     #[error("ERR {what} is not allowed in cluster mode")]
     NotInClusterMode { what: &'static str },
+    #[error("ERR Bad number of keys provided")]
+    BadKeyCount,
+    #[error("ERR Number of keys can't be negative")]
+    NegativeKeyCount,
+    #[error("ERR Number of keys can't be greater than number of args")]
+    TooManyCallKeys,
+    #[error("ERR a request id is a UUID, or 32 hexadecimal digits")]
+    RequestId,
     #[error("ERR invalid cursor")]
     InvalidCursor,
     #[error("ERR this cursor is not known any more; start the scan again from 0")]

@@ -13,6 +13,7 @@ use super::cursors::Cursors;
 use super::limits::QUERY_BYTES_TOTAL_MAX;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use crate::Extensions;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) node: Node,
     /// The table whose rows are the Redis keys.
     pub(crate) table: Arc<Table>,
+    #[cfg(feature = "functions")]
+    pub(crate) functions: breccia_functions::Functions,
     pub(crate) clients: Arc<Clients>,
     pub(crate) cursors: Cursors,
     pub(crate) metrics: Metrics,
@@ -41,10 +44,14 @@ impl std::ops::Deref for Front {
 }
 
 impl Front {
-    pub(crate) fn new(node: Node) -> Self {
+    pub(crate) fn new(node: Node, extensions: &Extensions) -> Self {
+        #[cfg(not(feature = "functions"))]
+        let _ = extensions;
         let fsync = node.status().fsync;
         Self(Arc::new(Shared {
             table: Arc::clone(node.redis_table()),
+            #[cfg(feature = "functions")]
+            functions: extensions.functions(node.clone()),
             node,
             clients: Arc::default(),
             cursors: Cursors::new(RESP_CURSORS_MAX),

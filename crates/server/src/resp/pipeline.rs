@@ -15,10 +15,10 @@ use breccia_types::strings::{StringReply, StringWrite};
 use bytes::Bytes;
 
 use super::answer::session::Next;
-use super::answer::{query, read, session, visit, write};
+use super::answer::{beyond, query, read, session, visit, write};
 use super::arguments::Arguments;
 use super::clients::Client;
-use super::command::{Command, Decoded, Read, ReadFrom, ReplyMode, Session};
+use super::command::{Beyond, Command, Decoded, Read, ReadFrom, ReplyMode, Session};
 use super::decode::slots;
 use super::error::ReplyError;
 use super::front::Front;
@@ -167,6 +167,7 @@ impl Pipeline {
                 }
             }
             Ok(Command::Session(session)) => self.session(&session, muted).await,
+            Ok(Command::Beyond(beyond)) => self.beyond(beyond, muted).await,
             _ if muted => {}
             Ok(Command::Read(read)) => return self.read(&read, socket).await,
             Ok(Command::Visit(visit)) => {
@@ -195,6 +196,8 @@ impl Pipeline {
         let key = match &command {
             Command::Write(write, _) => write.first_key(),
             Command::Read(read) => read.keys().next(),
+            #[cfg(feature = "functions")]
+            Command::Beyond(Beyond::Call { keys, .. }) => keys.first(),
             _ => None,
         };
         let Some(key) = key else { return Ok(command) };
@@ -290,6 +293,18 @@ impl Pipeline {
         }
         self.replies.settle(outcomes);
         self.written.clear();
+    }
+
+    /// Answers what may concern any key, when all writes are done.
+    async fn beyond(&mut self, command: Beyond, muted: bool) {
+        self.settle().await;
+        let encoder = self.replies.place();
+        let start = encoder.len();
+        let result = beyond::answer(&self.front, &self.reader, command, encoder).await;
+        self.placed(result);
+        if muted {
+            self.replies.place().truncate(start);
+        }
     }
 
     async fn read(&mut self, read: &Read, socket: &mut Socket) -> io::Result<()> {

@@ -59,7 +59,7 @@ impl Server {
     pub fn over(listener: TcpListener, node: Node, config: Config) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let connections_max = config.connections_max;
-        Ok(Self { front: Front::new(node), listener, address, connections_max })
+        Ok(Self { front: Front::new(node, &config.extensions), listener, address, connections_max })
     }
 
     /// Where it listens.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use breccia_node::{Node, NodeConfig};
+use breccia_server::Extensions;
 use breccia_server::http::{Config, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,9 +41,10 @@ impl Running {
 
     pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
         let mut config = NodeConfig::in_memory();
-        config.reduce.reductions = breccia_server::reductions();
+        let extensions = Extensions::default();
+        extensions.extend(&mut config);
         let node = Node::open(config).await.expect("a node");
-        Self::serve(node, change).await
+        Self::serve(node, |config| Config { extensions, ..change(config) }).await
     }
 
     /// Serves a node that is there already.

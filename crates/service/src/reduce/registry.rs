@@ -15,6 +15,9 @@ pub trait AnyReduce: Send + Sync {
     /// As [`Reduce::NAME`].
     fn name(&self) -> &'static str;
 
+    /// As [`Reduce::combines_at_once`].
+    fn combines_at_once(&self) -> bool;
+
     /// As [`Reduce::partial`].
     ///
     /// # Errors
@@ -37,6 +40,10 @@ pub trait AnyReduce: Send + Sync {
 impl<R: Reduce> AnyReduce for R {
     fn name(&self) -> &'static str {
         R::NAME
+    }
+
+    fn combines_at_once(&self) -> bool {
+        Reduce::combines_at_once(self)
     }
 
     fn partial_bytes(&self, rows: &mut Rows<'_>) -> Result<Bytes, ReduceError> {
@@ -125,7 +132,11 @@ fn versioned(version: u8, bytes: &[u8]) -> Bytes {
     out.into()
 }
 
-fn unversioned(known: u8, bytes: Bytes) -> Result<Bytes, DecodeError> {
+/// What follows the version of an encoding, which must be the one that is known.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn unversioned(known: u8, bytes: Bytes) -> Result<Bytes, DecodeError> {
     match bytes.first() {
         Some(version) if *version == known => Ok(bytes.slice(1..)),
         Some(version) => Err(DecodeError::UnknownVersion { version: *version }),

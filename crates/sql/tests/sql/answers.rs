@@ -1,17 +1,19 @@
 //! What queries see, what they refuse, and what they say of it.
 use std::sync::Arc;
 
+use breccia_functions::{Functions, Modules};
 use breccia_node::Node;
 use breccia_sql::{Asked, Limits, Sql, SqlError};
 use breccia_types::reduce::Misfits;
-use breccia_types::{ColumnType, RequestError, TableOptions, Timestamp};
+use breccia_types::{ColumnType, FunctionLimits, RequestError, TableOptions, Timestamp};
 use bytes::Bytes;
 use datafusion::arrow::array::AsArray;
 use futures::TryStreamExt;
 use serde_json::json;
 
 use crate::support::{
-    batches, column, filled, flight_options, flights, node, put, rows, sql, table,
+    batches, column, filled, flight_options, flights, node, node_with, put, rows, sql, sql_with,
+    table,
 };
 
 async fn with_flights(count: usize) -> Node {
@@ -289,7 +291,7 @@ async fn rows_that_take_more_than_a_page_come_all_and_each_once() {
     assert_eq!(keys, (0..60).map(|row| format!("{row:03}")).collect::<Vec<_>>());
     let coverage = answer.report.coverage();
     assert_eq!((coverage.shards_asked, coverage.read.rows), (8, 60));
-    let small = Sql::new(node.clone(), Limits { memory_bytes: 16 << 20, ..Limits::default() });
+    let small = sql_with(&node, Limits { memory_bytes: 16 << 20, ..Limits::default() });
     let sorted =
         crate::support::batches(&small, "select _key, _value from t order by _value").await;
     assert!(matches!(sorted, Err(SqlError::OverLimit { .. })), "{sorted:?}");
@@ -348,4 +350,46 @@ async fn the_deepest_queries_that_are_allowed_are_answered_and_deeper_ones_refus
             "{query:.60}"
         );
     }
+}
+
+/// Counts rows per group by a function of a user's, and by SQL's own count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reduce_function_is_an_aggregate_like_any_other() {
+    const TOTAL: &str = include_str!("../../../../examples/functions/text/total.wat");
+    let modules = Modules::new();
+    let node = node_with(&modules).await;
+    filled(&node, "flights", flight_options(), &flights(500)).await;
+    let functions = Functions::new(node.clone(), modules);
+    let sql = Sql::new(node.clone(), functions.clone(), Limits::default());
+    let unknown = batches(&sql, "select total(distance) from flights").await;
+    assert!(unknown.is_err(), "nothing is deployed yet");
+    let limits = FunctionLimits::default();
+    functions.deploy("total", limits, TOTAL.into()).await.expect("deploys");
+    for group in ["carrier", "origin, carrier", "tail"] {
+        let by_function = format!(
+            "select {group}, cast(total(cast(distance as bigint)) as bigint) as sum from flights \
+             where distance is not null group by {group} order by {group}"
+        );
+        let own = by_function.replace(
+            "cast(total(cast(distance as bigint)) as bigint)",
+            "sum(cast(distance as bigint))",
+        );
+        assert_eq!(rows(&sql, &by_function).await, rows(&sql, &own).await, "{group}");
+    }
+    let whole =
+        rows(&sql, "select total(_key, cast(distance as bigint)) as sum from flights").await;
+    let own =
+        rows(&sql, "select cast(sum(cast(distance as bigint)) as varchar) as sum from flights")
+            .await;
+    assert_eq!(whole, own);
+    assert_eq!(
+        rows(&sql, "select total(distance) as sum from flights where false").await,
+        [json!({"sum": null})]
+    );
+    for wrong in ["select total() from flights", "select total(distance, 1, 2) from flights"] {
+        assert!(batches(&sql, wrong).await.is_err(), "{wrong}");
+    }
+    // It runs at the shards.
+    let plan = rows(&sql, "explain select total(distance) from flights").await;
+    assert!(json!(plan).to_string().contains("total"), "{plan:?}");
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use breccia_functions::{Functions, Modules};
 use breccia_node::{Node, NodeConfig, ReduceConfig};
 use breccia_service::reduce::Reductions;
 use breccia_sql::format::{Encoder, Format};
-use breccia_sql::{Asked, Limits, Sql, SqlError, Stage};
+use breccia_sql::{Asked, Limits, Sql, SqlError, with_stages};
 use breccia_types::{Column, ColumnType, Table, TableOptions};
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -16,7 +17,12 @@ use serde_json::{Value, json};
 pub(crate) const SHARDS: u32 = 8;
 
 pub(crate) async fn node() -> Node {
-    let reductions = Reductions::default().with::<Stage>();
+    node_with(&Modules::new()).await
+}
+
+/// A node whose queries may name functions.
+pub(crate) async fn node_with(modules: &Arc<Modules>) -> Node {
+    let reductions = with_stages(Reductions::default(), Arc::clone(modules));
     let reduce = ReduceConfig { reductions, ..ReduceConfig::default() };
     let config = NodeConfig { reduce, shards: Some(SHARDS), ..NodeConfig::in_memory() };
     Node::open(config).await.expect("opens")
@@ -36,7 +42,11 @@ pub(crate) async fn put(node: &Node, table: &Table, key: &str, value: impl Into<
 }
 
 pub(crate) fn sql(node: &Node) -> Sql {
-    Sql::new(node.clone(), Limits::default())
+    sql_with(node, Limits::default())
+}
+
+pub(crate) fn sql_with(node: &Node, limits: Limits) -> Sql {
+    Sql::new(node.clone(), Functions::new(node.clone(), Modules::new()), limits)
 }
 
 pub(crate) async fn batches(sql: &Sql, text: &str) -> Result<Vec<RecordBatch>, SqlError> {

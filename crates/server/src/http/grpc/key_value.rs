@@ -303,9 +303,8 @@ impl KeyValueService {
     }
 
     fn on_reduce(&self, asked: Asked, permit: ScanPermit) -> ReduceStream {
-        let node = self.app.node.clone();
-        let shards = node.placement().shards().count();
-        let events = reduction::run(node, asked, permit);
+        let shards = self.app.node.placement().shards().count();
+        let events = reduction::run(self.app.clone(), asked, permit);
         let messages = events
             .map_ok(move |event| wire::reduce_response(event, shards))
             .map_err(|error| status_of(&error));

@@ -1,6 +1,8 @@
 //! gRPC: package `breccia.v1`, server reflection, and the standard health service.
 
 mod admin;
+#[cfg(feature = "functions")]
+mod functions;
 mod health;
 mod import;
 mod key_value;
@@ -12,6 +14,8 @@ mod wire;
 use axum::Router;
 use axum::http::{HeaderMap, header};
 use breccia_api::v1::admin_server::AdminServer;
+#[cfg(feature = "functions")]
+use breccia_api::v1::functions_server::FunctionsServer;
 use breccia_api::v1::import_server::ImportServer;
 use breccia_api::v1::key_value_server::KeyValueServer;
 #[cfg(feature = "sql")]
@@ -27,6 +31,8 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::admin::AdminService;
+#[cfg(feature = "functions")]
+use self::functions::FunctionsService;
 use self::health::HealthService;
 use self::import::ImportService;
 use self::key_value::KeyValueService;
@@ -56,6 +62,8 @@ pub(crate) fn router(app: &App) -> Router {
         .add_service(bounded!(ImportServer::new(ImportService::new(node.clone()))))
         .add_service(bounded!(AdminServer::new(AdminService::new(app.clone()))))
         .add_service(HealthServer::new(HealthService::new(app.clone())));
+    #[cfg(feature = "functions")]
+    routes.add_service(bounded!(FunctionsServer::new(FunctionsService::new(app.clone()))));
     #[cfg(feature = "sql")]
     routes.add_service(bounded!(SqlServer::new(SqlService::new(app.clone()))));
     let reflection = || {

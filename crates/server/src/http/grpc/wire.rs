@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::http::command::{Content, RowCommand, Swap, deleted, done, swapped};
 use crate::http::limits::SCAN_MESSAGE_BYTES;
 use crate::http::presented::presented;
-use crate::http::reduction::{Asked, Event, aggregate, field};
+use crate::http::reduction::{Asked, Event, by, field};
 
 /// Generates the conversion of one `oneof content` with a value and a state.
 macro_rules! content {
@@ -241,8 +241,8 @@ pub(super) fn reduction(
         within,
         ..Scope::default()
     };
-    let aggregate = aggregate(&request.reduction, input)?;
-    Ok(Asked { table: request.table, aggregate, scope })
+    let by = by(&request.reduction, input, request.argument)?;
+    Ok(Asked { table: request.table, by, scope })
 }
 
 /// What a client hears of a reduction of so many shards.

@@ -6,6 +6,8 @@
 mod admin;
 mod batch;
 mod extract;
+#[cfg(feature = "functions")]
+mod functions;
 mod history;
 mod import;
 mod lines;

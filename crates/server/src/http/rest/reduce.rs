@@ -21,6 +21,8 @@ use crate::http::reduction::{self, Asked};
 pub(super) struct ReduceBody {
     reduction: String,
     field: Option<String>,
+    #[serde(default)]
+    argument: Octets,
     input: Option<WholeInput>,
     #[serde(default)]
     prefix: Octets,
@@ -71,7 +73,7 @@ pub(super) async fn reduce(
     let asked = body.into_asked(table, Deadline::of(&extensions))?;
     let permit = app.admission.open_scan()?;
     let meter = Arc::new(Meter::default());
-    let reduced = reduction::reduce(app.node, asked, meter, permit).await?;
+    let reduced = reduction::reduce(app, asked, meter, permit).await?;
     Ok(Json(ReducedBody::new(reduced)?))
 }
 
@@ -95,7 +97,8 @@ impl ReduceBody {
             within: reduction::within(deadline),
             ..Scope::default()
         };
-        Ok(Asked { table, aggregate: reduction::aggregate(&self.reduction, input)?, scope })
+        let by = reduction::by(&self.reduction, input, self.argument.0)?;
+        Ok(Asked { table, by, scope })
     }
 }
 

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use tonic::Status;
 
+#[cfg(feature = "functions")]
+use super::functions;
 #[cfg(feature = "sql")]
 use super::sql;
 use super::{admin, batch, history, import, pages, reduce, rows, scan, tables};
@@ -65,6 +67,12 @@ fn routes() -> Vec<Route> {
         Route::at("/v1/tables/{table}/batch").post(batch::batch),
         Route::at("/v1/tables/{table}/reduce").post(reduce::reduce),
         Route::at("/v1/tables/{table}/import").post(import::import),
+        #[cfg(feature = "functions")]
+        Route::at("/v1/functions").get(functions::list),
+        #[cfg(feature = "functions")]
+        Route::at("/v1/functions/{function}").put(functions::deploy).delete(functions::remove),
+        #[cfg(feature = "functions")]
+        Route::at("/v1/tables/{table}/call/{function}").post(functions::call),
         #[cfg(feature = "sql")]
         Route::at("/v1/sql").post(sql::query),
         Route::at("/v1/status").get(admin::status),

@@ -1,5 +1,6 @@
 //! Answers to what was decoded: they ask the node, and encode what it says.
 
+pub(crate) mod beyond;
 pub(crate) mod cluster;
 pub(crate) mod commands;
 pub(crate) mod info;

@@ -1,5 +1,6 @@
 //! Arguments to typed commands. Pure: the table tests need no node.
 
+pub(crate) mod beyond;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod connection;

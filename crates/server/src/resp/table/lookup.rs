@@ -2,16 +2,20 @@
 
 use std::sync::LazyLock;
 
-use super::{Spec, connection, keys, server, strings};
+use super::{Spec, beyond, connection, keys, server, strings};
 
 /// The commands in the order in which they are told.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
-    strings::ROWS.iter().chain(&keys::ROWS).chain(&connection::ROWS).chain(&server::ROWS)
+    let of_redis = strings::ROWS.iter().chain(&keys::ROWS).chain(&connection::ROWS);
+    of_redis.chain(&server::ROWS).chain(&beyond::ROWS)
 }
 
 /// How many commands there are.
-pub(crate) const ROWS_MAX: usize =
-    strings::ROWS.len() + keys::ROWS.len() + connection::ROWS.len() + server::ROWS.len();
+pub(crate) const ROWS_MAX: usize = strings::ROWS.len()
+    + keys::ROWS.len()
+    + connection::ROWS.len()
+    + server::ROWS.len()
+    + beyond::ROWS.len();
 
 /// The command of this name, in any case, and its position among all. Nothing is allocated.
 pub(crate) fn find(name: &[u8]) -> Option<(usize, &'static Spec)> {

@@ -3,6 +3,7 @@
 //! COMMAND tells clients what is here. Arity, flags and key positions are those of Redis
 //! 7.0, because cluster-aware clients route by them.
 
+mod beyond;
 mod connection;
 pub(crate) mod flags;
 pub(crate) mod key_range;
