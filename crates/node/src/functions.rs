@@ -1,7 +1,7 @@
 //! The functions that users have deployed, as the cluster agrees on them, and requests to
 //! the services that run them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use breccia_router::ShardRead;
 use breccia_service::meta::{MetaRefusal, MetaReply, MetaWrite, read_module};
@@ -16,9 +16,8 @@ use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::meta::{MetaLog, unexpected};
-use crate::node::Node;
-use crate::replicas::ShardMap;
+use crate::meta::unexpected;
+use crate::node::{Inner, Node};
 
 /// A function that is to be deployed. Whoever deploys it has checked that its module is what
 /// it says.
@@ -105,8 +104,7 @@ impl Node {
     /// Where the modules of functions are read. Does not keep the node alive.
     #[must_use]
     pub fn modules(&self) -> ModuleStore {
-        let (shards, meta) = (Arc::clone(&self.0.shards), self.0.meta.clone());
-        ModuleStore { shards, meta, runtime: Handle::current() }
+        ModuleStore { node: Arc::downgrade(&self.0), runtime: Handle::current() }
     }
 
     /// Puts commands of a service into the log of a slot's shard, together and in this order.
@@ -173,8 +171,8 @@ impl Node {
 /// Reads the modules of functions from what this node holds of the meta shard.
 #[derive(Clone)]
 pub struct ModuleStore {
-    shards: ShardMap,
-    meta: MetaLog,
+    /// The node's own services hold this.
+    node: Weak<Inner>,
     runtime: Handle,
 }
 
@@ -186,21 +184,22 @@ impl ModuleStore {
     /// [`RequestError::UnknownFunction`] if the version is not kept any more, or what reading
     /// reports.
     pub fn read(&self, name: &str, version: u64) -> Result<Bytes, RequestError> {
-        if let Some(module) = self.find(name, version)? {
+        let node = self.node.upgrade().ok_or(RequestError::ShuttingDown)?;
+        if let Some(module) = find(&node, name, version)? {
             return Ok(module);
         }
-        tokio::task::block_in_place(|| self.runtime.block_on(self.meta.refresh()))?;
+        tokio::task::block_in_place(|| self.runtime.block_on(node.meta.refresh()))?;
         let gone = || RequestError::UnknownFunction { name: format!("{name}, version {version}") };
-        self.find(name, version)?.ok_or_else(gone)
+        find(&node, name, version)?.ok_or_else(gone)
     }
+}
 
-    fn find(&self, name: &str, version: u64) -> Result<Option<Bytes>, RequestError> {
-        let unavailable = || RequestError::ShardUnavailable {
-            shard: ShardId::META,
-            reason: "this node does not hold it".to_owned(),
-        };
-        let meta = self.shards.load().get(&ShardId::META).cloned().ok_or_else(unavailable)?;
-        let engine = meta.data.engine();
-        read_module(engine.as_ref(), name, version).map_err(|error| meta.on_read_error(&error))
-    }
+fn find(node: &Inner, name: &str, version: u64) -> Result<Option<Bytes>, RequestError> {
+    let unavailable = || RequestError::ShardUnavailable {
+        shard: ShardId::META,
+        reason: "this node does not hold it".to_owned(),
+    };
+    let meta = node.shards.load().get(&ShardId::META).cloned().ok_or_else(unavailable)?;
+    let engine = meta.data.engine();
+    read_module(engine.as_ref(), name, version).map_err(|error| meta.on_read_error(&error))
 }
