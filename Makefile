@@ -34,7 +34,8 @@ lint: setup ## Run clippy and rustdoc; warnings are errors
 	@$(ENV) RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
 
 test: setup format lint ## Run every test: unit, property, conformance, wire, process
-	@tools/setup.sh redis-tools:redis-cli python3-redis
+	@tools/setup.sh redis-tools:redis-cli python3-redis clang:clang lld:wasm-ld \
+	  rustc:/usr/bin/rustc libstd-rust-dev-wasm32
 	@$(ENV) cargo test --workspace --locked
 
 prove: build ## Faults on real nodes under load for SECONDS (1800); NODES, SEED, FAULTS
