@@ -153,7 +153,7 @@ impl Functions {
         }
     }
 
-    /// Reduces rows of a table by a reduce function.
+    /// Reduces rows of a table by a reduce function, with an argument.
     ///
     /// # Errors
     /// [`RequestError::UnknownFunction`], [`RequestError::WrongFunctionKind`],
@@ -161,8 +161,7 @@ impl Functions {
     pub async fn reduce(
         &self,
         table: &Table,
-        function: &str,
-        arg: Bytes,
+        (function, arg): (&str, Bytes),
         scope: &Scope,
         meter: &Arc<Meter>,
     ) -> Result<Reduction, RequestError> {
@@ -182,7 +181,7 @@ impl Functions {
         request_id: Option<RequestId>,
     ) -> Result<Bytes, RequestError> {
         let (table, digest) = (call.table.id, function.digest);
-        let call = command(&Write::Call(call), request_id);
+        let call = command(&Write::Call(Box::new(call)), request_id);
         let outcomes = self.node.command(slot, vec![call.clone()]).await?;
         let mut outcome = outcomes.into_iter().next();
         if let Some(Err(Rejected::Missing { .. })) = outcome {

@@ -25,5 +25,5 @@ pub use error::FunctionError;
 pub use functions::{Asked, Functions};
 pub use modules::Modules;
 pub use reduction::{REDUCTION_ID, with_functions};
-pub use runtime::{Batch, Call, Change, Module, Reducer, Shard, Written};
+pub use runtime::{Batch, Call, Change, Module, Reducer, Shard, Visit, Written};
 pub use service::{FunctionService, FunctionVersion, SERVICE_ID};

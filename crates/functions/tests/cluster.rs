@@ -319,7 +319,7 @@ async fn a_reduce_function_counts_every_row_once_while_leaders_move() {
         let moving = members[(round + 1) % members.len()].node.clone();
         let moved = tokio::spawn(async move { moving.hand_over().await });
         let (scope, meter) = (Scope::default(), Arc::default());
-        let reduced = member.functions.reduce(&table, "total", Bytes::new(), &scope, &meter);
+        let reduced = member.functions.reduce(&table, ("total", Bytes::new()), &scope, &meter);
         match reduced.await {
             Ok(reduced) => {
                 assert_eq!(reduced.presented, sum.to_string());

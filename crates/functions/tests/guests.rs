@@ -7,11 +7,10 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use breccia_functions::{Batch, Call, Change, FunctionError, Module, Shard, Written};
+use breccia_functions::{Batch, Call, Change, FunctionError, Module, Shard, Visit, Written};
 use breccia_types::FunctionLimits;
 use bytes::Bytes;
 
@@ -28,7 +27,7 @@ impl Shard for Rows {
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), FunctionError> {
         for (key, value) in &self.0 {
             let is_ahead = after.is_none_or(|after| key.as_slice() > after);

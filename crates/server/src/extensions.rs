@@ -20,6 +20,13 @@ impl std::fmt::Debug for Extensions {
 }
 
 impl Extensions {
+    /// With the modules that a node keeps compiled, for a program that calls functions itself.
+    #[cfg(feature = "functions")]
+    #[must_use]
+    pub const fn with_modules(modules: Arc<Modules>) -> Self {
+        Self { modules }
+    }
+
     /// Adds what is needed to what a node is opened with.
     pub fn extend(&self, config: &mut NodeConfig) {
         #[cfg(feature = "functions")]

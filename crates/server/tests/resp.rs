@@ -29,9 +29,11 @@ impl Fixture {
     }
 
     async fn with(choose: impl FnOnce(&mut Config)) -> Result<Self> {
-        let node = Node::open(NodeConfig::in_memory()).await?;
         let mut config = Config::new(([127, 0, 0, 1], 0).into());
         choose(&mut config);
+        let mut opened = NodeConfig::in_memory();
+        config.extensions.extend(&mut opened);
+        let node = Node::open(opened).await?;
         let server = Server::bind(node.clone(), config).await?;
         let (address, metrics) = (server.local_addr(), server.metrics());
         let stop = CancellationToken::new();
@@ -348,4 +350,91 @@ async fn a_server_that_ends_closes_idle_connections() -> Result<()> {
     client.expect("SET k v\r\n", "+OK\r\n").await?;
     server.end().await?;
     client.expect_end().await
+}
+
+const VISITS: &str = include_str!("../../../examples/functions/text/visits.wat");
+const LOOKUP: &str = include_str!("../../../examples/functions/text/lookup.wat");
+
+#[cfg(feature = "functions")]
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_are_called_in_their_place_among_other_commands() -> Result<()> {
+    use breccia_types::FunctionLimits;
+
+    let modules = breccia_functions::Modules::new();
+    let extensions = breccia_server::Extensions::with_modules(modules.clone());
+    let fixture = Fixture::with(|config| config.extensions = extensions).await?;
+    let functions = breccia_functions::Functions::new(fixture.node.clone(), modules);
+    for (name, module) in [("visits", VISITS), ("lookup", LOOKUP)] {
+        functions.deploy(name, FunctionLimits::default(), module.into()).await?;
+    }
+    let mut client = fixture.connect().await?;
+    let count = |visits: u8| format!("$8\r\n{}\0\0\0\0\0\0\0\r\n", char::from(visits));
+    // What is pipelined before a call is done before it, and what comes after sees it.
+    client
+        .send("SET k v\r\nFCALL_RO lookup 1 k\r\nDEL k\r\nFCALL visits 1 k\r\nSTRLEN k\r\n")
+        .await?;
+    client.receive(&format!("+OK\r\n$1\r\nv\r\n:1\r\n{}:8\r\n", count(1))).await?;
+    client.expect("fcall visits 1 k some arguments\r\n", &count(2)).await?;
+    let refusals = [
+        (
+            "FCALL_RO visits 1 k\r\n",
+            "-ERR \"visits\" is a write function, and this needs a read function\r\n",
+        ),
+        ("FCALL lookup 1 none\r\n", "-ERR function \"lookup\": there is no such row\r\n"),
+        (
+            "FCALL nothing 1 k\r\n",
+            "-ERR there is no function \"nothing\"; list what there is with `breccia fn list`\r\n",
+        ),
+        ("FCALL visits 2 k\r\n", "-ERR Number of keys can't be greater than number of args\r\n"),
+        ("FCALL visits -1 k\r\n", "-ERR Number of keys can't be negative\r\n"),
+        ("FCALL visits one k\r\n", "-ERR Bad number of keys provided\r\n"),
+        ("FCALL visits 2 a b\r\n", "-CROSSSLOT Keys in request don't hash to the same slot\r\n"),
+    ];
+    for (request, answer) in refusals {
+        client.expect(request, answer).await?;
+    }
+    // Muted, it is done all the same.
+    client
+        .send("CLIENT REPLY OFF\r\nFCALL visits 1 k\r\nCLIENT REPLY ON\r\nFCALL visits 1 k\r\n")
+        .await?;
+    client.receive(&format!("+OK\r\n{}", count(4))).await?;
+    fixture.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operands_are_merged_into_monoid_tables_once_per_request_id() -> Result<()> {
+    use breccia_types::TableOptions;
+
+    let fixture = Fixture::start().await?;
+    for (name, kind) in [("views", "monoid:sum:i64"), ("longest", "monoid:max:i64"), ("t", "plain")]
+    {
+        let options = TableOptions { kind: kind.parse()?, ..TableOptions::default() };
+        fixture.node.create_table(name, options).await?;
+    }
+    let mut client = fixture.connect().await?;
+    client.expect("BRECCIA.GET views page\r\n", "$-1\r\n").await?;
+    client
+        .expect("BRECCIA.MERGE views page 3\r\nBRECCIA.MERGE views page 4\r\n", "+OK\r\n+OK\r\n")
+        .await?;
+    for _ in 0..3 {
+        let once = "breccia.merge views page 10 request 00112233445566778899aabbccddeeff\r\n";
+        client.expect(once, "+OK\r\n").await?;
+    }
+    client.expect("BRECCIA.GET views page\r\n", "$2\r\n17\r\n").await?;
+    for seconds in [5, 9, 7] {
+        client.expect(format!("BRECCIA.MERGE longest page {seconds}\r\n"), "+OK\r\n").await?;
+    }
+    client.expect("BRECCIA.GET longest page\r\n", "$1\r\n9\r\n").await?;
+    let refusals = [
+        ("BRECCIA.MERGE t k 1\r\n", "-ERR merge needs a monoid table"),
+        ("BRECCIA.MERGE views k many\r\n", "-ERR "),
+        ("BRECCIA.MERGE nothing k 1\r\n", "-ERR there is no table"),
+        ("BRECCIA.MERGE views k 1 REQUEST x\r\n", "-ERR a request id is a UUID"),
+        ("BRECCIA.MERGE views k 1 2\r\n", "-ERR syntax error"),
+    ];
+    for (request, answer) in refusals {
+        let mut client = fixture.connect().await?;
+        client.expect(request, answer).await?;
+    }
+    fixture.end().await
 }

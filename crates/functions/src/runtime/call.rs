@@ -12,6 +12,9 @@ use super::module::{Module, READ, WRITE};
 use super::{abi, host};
 use crate::FunctionError;
 
+/// What is done with each row of a scan, its key and its value.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
+
 /// The rows that a call may see: those of one table, by their keys.
 pub trait Shard {
     /// The value of a row.
@@ -29,7 +32,7 @@ pub trait Shard {
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), FunctionError>;
 
     /// Whether a call may touch the row of this key.

@@ -177,7 +177,13 @@ fn link_all(linker: &mut Linker<State>, kind: FunctionKind) -> Outcome<()> {
     }
     linker.func_wrap(HOST, "now", |host: Host<'_>| host.data().now)?;
     linker.func_wrap(HOST, "get", get)?;
-    linker.func_wrap(HOST, "scan", scan)?;
+    linker.func_wrap(
+        HOST,
+        "scan",
+        |host: Host<'_>, at: i32, length: i32, after_at: i32, after_length: i32, limit: i32| {
+            scan(host, (at, length), (after_at, after_length), limit)
+        },
+    )?;
     if kind == FunctionKind::Read {
         return Ok(());
     }
@@ -234,16 +240,9 @@ fn get(mut host: Host<'_>, at: i32, length: i32) -> Outcome<i64> {
     }
 }
 
-fn scan(
-    mut host: Host<'_>,
-    prefix_at: i32,
-    prefix_length: i32,
-    after_at: i32,
-    after_length: i32,
-    limit: i32,
-) -> Outcome<i64> {
-    let prefix = take(&mut host, prefix_at, prefix_length)?;
-    let after = take(&mut host, after_at, after_length)?;
+fn scan(mut host: Host<'_>, prefix: (i32, i32), after: (i32, i32), limit: i32) -> Outcome<i64> {
+    let prefix = take(&mut host, prefix.0, prefix.1)?;
+    let after = take(&mut host, after.0, after.1)?;
     SHARD.with(|shard| shard.check_prefix(&prefix))?;
     let after = (!after.is_empty()).then_some(after);
     let limit = u64::from(limit.cast_unsigned()).min(host.data().limits.rows.saturating_add(1));

@@ -13,7 +13,7 @@ mod module;
 mod reducer;
 
 pub use abi::Batch;
-pub use call::{Call, Change, Shard, Written};
+pub use call::{Call, Change, Shard, Visit, Written};
 pub use module::Module;
 pub use reducer::Reducer;
 

@@ -59,7 +59,7 @@ impl Shard for Rows {
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), FunctionError> {
         for (key, value) in &self.0 {
             let is_ahead = after.is_none_or(|after| key.as_slice() > after);

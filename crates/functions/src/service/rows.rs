@@ -9,7 +9,7 @@ use breccia_types::limits::KEY_BYTES_MAX;
 use breccia_types::{Slot, Table, TableKind, Timestamp};
 use bytes::Bytes;
 
-use crate::{FunctionError, Shard};
+use crate::{FunctionError, Shard, Visit};
 
 /// Bytes of a key that an error shows.
 const KEY_BYTES_SHOWN: usize = 64;
@@ -109,7 +109,7 @@ impl Shard for Snapshot<'_> {
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), FunctionError> {
         let range = ScanRange {
             prefix: Bytes::copy_from_slice(prefix),
@@ -159,7 +159,7 @@ impl Shard for Work<'_, '_> {
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), FunctionError> {
         let (table, kind) = (self.place.table.to_ref(), &self.place.table.options.kind);
         let mut end = Ok(());
@@ -196,7 +196,7 @@ fn step(
     kind: &TableKind,
     key: &[u8],
     value: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> ControlFlow<Result<(), FunctionError>> {
     match presented(kind, value) {
         Err(error) => ControlFlow::Break(Err(error)),

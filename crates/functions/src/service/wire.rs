@@ -83,7 +83,7 @@ pub(crate) struct Call {
 /// What is put into a shard's log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Write {
-    Call(Call),
+    Call(Box<Call>),
     Install { digest: ModuleDigest, module: Bytes },
     Uninstall { digest: ModuleDigest },
 }
@@ -190,7 +190,7 @@ impl Write {
     pub(super) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut from = formatted(bytes)?;
         let write = match from.take_u8()? {
-            CALL => Self::Call(Call::take(&mut from)?),
+            CALL => Self::Call(Box::new(Call::take(&mut from)?)),
             INSTALL => {
                 let digest = ModuleDigest::new(from.take_array()?);
                 Self::Install { digest, module: from.take_bytes()? }

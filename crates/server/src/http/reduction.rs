@@ -136,7 +136,7 @@ pub(crate) async fn reduce(
         }
         #[cfg(feature = "functions")]
         By::Function { name, arg } => {
-            app.functions.reduce(&on.table, name, arg.clone(), &asked.scope, meter).await
+            app.functions.reduce(&on.table, (name, arg.clone()), &asked.scope, meter).await
         }
     });
     reduced.await

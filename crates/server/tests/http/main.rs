@@ -4,6 +4,8 @@
 
 mod cluster;
 mod connections;
+#[cfg(feature = "functions")]
+mod functions;
 mod grpc;
 mod import;
 mod rest;

@@ -14,9 +14,7 @@ impl Longest {
     fn offer(&mut self, number: f64, key: &[u8]) {
         let is_longer = match &self.0 {
             None => true,
-            Some((longest, of)) => {
-                number > *longest || number == *longest && key < of.as_slice()
-            }
+            Some((longest, of)) => number > *longest || number == *longest && key < of.as_slice(),
         };
         if is_longer {
             self.0 = Some((number, key.to_vec()));
@@ -28,9 +26,11 @@ impl Reduce for Longest {
     /// A byte that says whether there is a number, the number, and the key.
     fn read(state: &[u8]) -> Self {
         let number = state.get(1..9).and_then(|bytes| bytes.try_into().ok());
-        Self(number.map(|bytes| {
-            (f64::from_le_bytes(bytes), state.get(9..).unwrap_or_default().to_vec())
-        }))
+        Self(
+            number.map(|bytes| {
+                (f64::from_le_bytes(bytes), state.get(9..).unwrap_or_default().to_vec())
+            }),
+        )
     }
 
     fn write(&self) -> Vec<u8> {
