@@ -26,7 +26,7 @@ pub use field::{Found, find};
 pub use merge::MergeStates;
 pub use operands::Operands;
 pub use registry::{AnyReduce, Reductions, decode_partial, encode_request, unversioned};
-pub use rows::{Misfit, Rows, Stop};
+pub use rows::{Misfit, Rows, Sight, Stop};
 
 /// A reduction of a table's rows: a request with all its parameters.
 ///

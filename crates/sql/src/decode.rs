@@ -9,8 +9,8 @@ use breccia_service::reduce::Misfit;
 use breccia_store::RowRef;
 use breccia_types::{ColumnType, TableKind};
 use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions,
-    StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch,
+    RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
@@ -39,6 +39,7 @@ enum Place {
     Key,
     Version,
     Value,
+    State,
     Member(usize),
 }
 
@@ -53,6 +54,7 @@ enum Builder {
     Float(Float64Builder),
     Instant(TimestampMicrosecondBuilder),
     Text(StringBuilder),
+    Bytes(BinaryBuilder),
 }
 
 /// What a row has in a column.
@@ -78,6 +80,7 @@ impl Decoder {
             Source::Key => (Place::Key, Builder::new(ColumnType::Text)),
             Source::Version => (Place::Version, Builder::new(ColumnType::Timestamp)),
             Source::Value => (Place::Value, Builder::new(ColumnType::Text)),
+            Source::State => (Place::State, Builder::Bytes(BinaryBuilder::new())),
             Source::Member(column) => {
                 let (name, column_type) = (column.name.clone(), column.column_type);
                 members.push(Member { name, column_type });
@@ -130,6 +133,7 @@ impl Decoder {
                 Place::Value => {
                     builder.append_text(presented.as_deref().unwrap_or_else(|| text(row.value)));
                 }
+                Place::State => builder.append_bytes(row.value),
                 Place::Version => {
                     let version = row.version.map(breccia_types::Timestamp::as_micros);
                     builder.append(version.map_or(Cell::Null, Cell::Instant), &[]);
@@ -210,6 +214,13 @@ impl Builder {
                 to.append_option(text);
             }
             (Self::Text(to), _) => to.append_null(),
+            (Self::Bytes(to), _) => to.append_null(),
+        }
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) {
+        if let Self::Bytes(to) = self {
+            to.append_value(bytes);
         }
     }
 
@@ -226,6 +237,7 @@ impl Builder {
             Self::Float(builder) => Arc::new(builder.finish()),
             Self::Instant(builder) => Arc::new(builder.finish()),
             Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Bytes(builder) => Arc::new(builder.finish()),
         }
     }
 }

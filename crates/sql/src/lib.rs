@@ -25,7 +25,9 @@ mod query;
 mod relation;
 mod session;
 mod stage;
+mod states;
 mod sum;
+mod view;
 
 pub mod format;
 

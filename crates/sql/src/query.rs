@@ -28,6 +28,7 @@ use crate::nesting;
 use crate::relation::Relation;
 use crate::session::{self, PARTITIONS};
 use crate::stage::{Query, Stage};
+use crate::view::{self, Used};
 
 /// Answers queries over the tables of a cluster, of which this node is a member. Every node
 /// must have been opened with the reductions of [`with_stages`](crate::with_stages).
@@ -200,9 +201,12 @@ impl Sql {
         let at = self.node.clock().now();
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::clone(table))));
         let functions = self.functions.reduce_functions();
-        let aggregates = functions.iter().map(|f| aggregate(f, self.functions.modules()));
+        let aggregates = functions.iter().map(|f| aggregate(f, self.functions.modules())).collect();
+        let by_name = tables.iter().map(|table| (table.name.clone(), Arc::clone(table)));
+        let used = Used::default();
+        let views = view::functions(&Arc::new(by_name.collect()), &used);
         let memory_bytes = self.limits.memory_bytes;
-        let state = Arc::new(session::open(relations, aggregates, at, memory_bytes)?);
+        let state = Arc::new(session::open(relations, (aggregates, views), at, memory_bytes)?);
         let (sql, statement, explain) = match session::parse(&state, sql)? {
             Statement::Explain(explain) => {
                 let how = if explain.options.analyze { Explain::Analyze } else { Explain::Plan };
@@ -213,11 +217,14 @@ impl Sql {
             statement => (sql.to_owned(), statement, None),
         };
         let named = state.resolve_table_references(&statement)?;
-        let is_named = |table: &&Arc<Table>| named.iter().any(|name| name.table() == table.name);
-        let named = tables.iter().filter(is_named).map(|table| table.as_ref().clone()).collect();
         let plan = session::plan(&state, statement)?;
         let is_used = |function: &FunctionVersion| names(&plan, function.name());
         let functions = functions.into_iter().filter(is_used).collect();
+        let viewed = used.lock();
+        let is_named = |table: &&Arc<Table>| {
+            named.iter().any(|name| name.table() == table.name) || viewed.contains_key(&table.name)
+        };
+        let named = tables.iter().filter(is_named).map(|table| table.as_ref().clone()).collect();
         let query = Query::new(sql, at, named, functions);
         let gatherer = Arc::new(Gatherer {
             node: self.node.clone(),

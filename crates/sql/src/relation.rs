@@ -20,6 +20,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use crate::keys;
 use crate::leaf::{Leaf, Origin};
 use crate::session::PARTITIONS;
+use crate::view::View;
 
 /// The column of keys.
 pub(crate) const KEY: &str = "_key";
@@ -27,11 +28,14 @@ pub(crate) const KEY: &str = "_key";
 pub(crate) const VERSION: &str = "_version";
 /// The column of values.
 pub(crate) const VALUE: &str = "_value";
+/// The column of states, where they are asked for.
+const STATE: &str = "_state";
 
 /// A table as a relation.
 #[derive(Debug)]
 pub(crate) struct Relation {
     pub(crate) table: Arc<Table>,
+    view: View,
     schema: SchemaRef,
     sources: Vec<Source>,
 }
@@ -45,12 +49,20 @@ pub(crate) enum Source {
     Version,
     /// The value.
     Value,
+    /// The value of a monoid table as it is stored.
+    State,
     /// A member of the JSON value.
     Member(Column),
 }
 
 impl Relation {
+    /// The present rows.
     pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self::seen(table, View::Present)
+    }
+
+    /// Other rows, or more of them.
+    pub(crate) fn seen(table: Arc<Table>, view: View) -> Self {
         let options = &table.options;
         let mut sources = vec![Source::Key];
         if options.kind == TableKind::Versioned {
@@ -59,8 +71,11 @@ impl Relation {
         let is_free = |column: &&Column| ![KEY, VERSION, VALUE].contains(&column.name.as_str());
         sources.extend(options.columns.iter().filter(is_free).cloned().map(Source::Member));
         sources.push(Source::Value);
+        if view == View::States {
+            sources.push(Source::State);
+        }
         let fields: Vec<_> = sources.iter().map(Source::field).collect();
-        Self { table, schema: Arc::new(Schema::new(fields)), sources }
+        Self { table, view, schema: Arc::new(Schema::new(fields)), sources }
     }
 }
 
@@ -70,6 +85,7 @@ impl Source {
             Self::Key => KEY,
             Self::Version => VERSION,
             Self::Value => VALUE,
+            Self::State => STATE,
             Self::Member(column) => &column.name,
         }
     }
@@ -80,6 +96,7 @@ impl Source {
             Self::Key => Field::new(KEY, DataType::Utf8, false),
             Self::Version => Field::new(VERSION, instant, false),
             Self::Value => Field::new(VALUE, DataType::Utf8, false),
+            Self::State => Field::new(STATE, DataType::Binary, false),
             Self::Member(column) => {
                 let data_type = match column.column_type {
                     ColumnType::Boolean => DataType::Boolean,
@@ -129,7 +146,8 @@ impl TableProvider for Relation {
         let schema = Arc::new(self.schema.project(&projection)?);
         let sources = projection.iter().filter_map(|at| self.sources.get(*at).cloned()).collect();
         let table = Arc::clone(&self.table);
-        let scan = Scan { table, sources, keys: keys::range_of(filters), limit };
+        let (view, keys) = (self.view, keys::range_of(filters));
+        let scan = Scan { table, view, sources, keys, limit };
         Ok(Leaf::of(scan, schema, PARTITIONS))
     }
 }
@@ -139,6 +157,7 @@ impl TableProvider for Relation {
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     pub(crate) table: Arc<Table>,
+    pub(crate) view: View,
     /// Where each column comes from.
     pub(crate) sources: Vec<Source>,
     /// The keys that can matter.
@@ -150,7 +169,7 @@ pub(crate) struct Scan {
 impl fmt::Display for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.sources.iter().map(Source::name).collect();
-        write!(f, "table={}, columns=[{}]", self.table.name, names.join(", "))?;
+        write!(f, "table={}, columns=[{}]{}", self.table.name, names.join(", "), self.view)?;
         keys::describe(&self.keys, f)?;
         match self.limit {
             Some(limit) => write!(f, ", limit={limit}"),

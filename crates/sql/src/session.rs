@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use breccia_types::Timestamp;
 use chrono::DateTime;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableFunction};
 use datafusion::common::{Result, internal_err};
 use datafusion::config::Dialect;
 use datafusion::execution::SessionState;
@@ -30,6 +30,7 @@ use futures::FutureExt;
 use crate::json;
 use crate::limits::BATCH_ROWS;
 use crate::relation::Relation;
+use crate::states;
 use crate::sum::checked_sum;
 
 /// How many partitions a scan says it has. With more than one, aggregations and sorts are
@@ -60,10 +61,10 @@ const SETTINGS: [(&str, &str); 14] = [
     ("datafusion.catalog.default_schema", SCHEMA),
 ];
 
-/// A session over these tables, with the functions of users, at an instant, which is what `now()` is.
+/// A session over these tables, with the functions of users and views, at an instant, which is what `now()` is.
 pub(crate) fn open(
     relations: impl IntoIterator<Item = Arc<Relation>>,
-    functions: impl IntoIterator<Item = AggregateUDF>,
+    (functions, views): (Vec<AggregateUDF>, Vec<TableFunction>),
     at: Timestamp,
     memory_bytes: usize,
 ) -> Result<SessionState> {
@@ -91,9 +92,14 @@ pub(crate) fn open(
         }
     }
     state.register_udaf(checked_sum())?;
+    state.register_udaf(Arc::new(states::merge()))?;
+    state.register_udf(Arc::new(states::present()))?;
     let schema = MemorySchemaProvider::new();
     for relation in relations {
         schema.register_table(relation.table.name.clone(), relation)?;
+    }
+    for function in views {
+        state.register_udtf(function.name(), Arc::clone(function.function()));
     }
     if let Some(catalog) = state.catalog_list().catalog(CATALOG) {
         catalog.register_schema(SCHEMA, Arc::new(schema))?;

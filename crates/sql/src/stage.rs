@@ -32,6 +32,7 @@ use crate::nesting::on_large_stack;
 use crate::pump::{Feed, Pump};
 use crate::relation::Relation;
 use crate::session;
+use crate::view::{self, Used, View};
 
 /// A part of a query that runs over the rows of one table, at the shards.
 #[derive(Clone)]
@@ -187,8 +188,10 @@ impl QueryPlan {
         let Query { sql, at_micros, tables, functions } = query;
         let relations = tables.iter().map(|table| Arc::new(Relation::new(Arc::new(table.clone()))));
         let at = Timestamp::from_micros(*at_micros);
-        let functions = functions.iter().map(|function| aggregate(function, modules));
-        let state = session::open(relations, functions, at, STAGE_MEMORY_BYTES)?;
+        let functions = functions.iter().map(|function| aggregate(function, modules)).collect();
+        let by_name = tables.iter().map(|table| (table.name.clone(), Arc::new(table.clone())));
+        let views = view::functions(&Arc::new(by_name.collect()), &Used::default());
+        let state = session::open(relations, (functions, views), at, STAGE_MEMORY_BYTES)?;
         let plan = session::plan(&state, session::parse(&state, sql)?)?;
         let mut stages = Vec::new();
         cut(&plan, &mut |stage| {
@@ -233,7 +236,15 @@ impl Prepared {
             });
             (flow.is_break(), pump.bytes() >= bytes_wanted)
         };
+        rows.see(scan.view.sight());
+        // The versions of a row are not torn apart.
+        let mut page_of: Option<Bytes> = None;
         rows.visit_while(|row| {
+            if let Some(key) = page_of.as_ref().filter(|key| key.as_ref() != row.key) {
+                after = Some(key.clone());
+                is_over = true;
+                return Ok(ControlFlow::Break(()));
+            }
             decoder.push(row)?;
             taken += 1;
             let has_enough = scan.limit.is_some_and(|limit| taken >= limit);
@@ -243,8 +254,13 @@ impl Prepared {
             let (is_done, is_page) = flush(&mut decoder);
             is_over = is_done || has_enough;
             if is_page && !is_over {
-                after = Some(Bytes::copy_from_slice(row.key));
-                is_over = true;
+                let key = Bytes::copy_from_slice(row.key);
+                if scan.view == View::Versions {
+                    page_of = Some(key);
+                } else {
+                    after = Some(key);
+                    is_over = true;
+                }
             }
             Ok(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;

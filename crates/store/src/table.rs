@@ -260,6 +260,51 @@ impl<'a> TableReader<'a> {
         Ok(None)
     }
 
+    /// Shows the versions of the rows of a range, in key order and those of a key newest
+    /// first, until `on_row` breaks off with something. Deletions are not shown. The table must
+    /// be versioned.
+    ///
+    /// # Errors
+    /// See [`Reader::get`].
+    pub fn visit_versions<B>(
+        &self,
+        range: &ScanRange,
+        mut on_row: impl FnMut(RowRef<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, StoreError> {
+        let mut cursor = self.reader.cursor(self.scan_bounds(range));
+        cursor.seek_to_first();
+        let (mut shared_by, mut row_key) = (Vec::new(), None);
+        let mut versions = Versions::new(self.retention, self.now);
+        let mut is_hidden = false;
+        while let Some((raw, stored)) = cursor.item() {
+            if let Some((shared, _)) = key::split_version(raw).filter(|(s, _)| *s != shared_by) {
+                row_key = key::key_of_versions(shared);
+                shared_by = shared.to_vec();
+                versions = Versions::new(self.retention, self.now);
+                is_hidden = false;
+            }
+            if let (false, Some(key)) = (is_hidden, &row_key) {
+                match versions.next(raw, stored)? {
+                    Step::Hidden => is_hidden = true,
+                    Step::Malformed => {}
+                    Step::Shown(instant) => {
+                        let head = row::decode_head(stored)?;
+                        let value = stored.get(head.bytes..).unwrap_or_default();
+                        let row = RowRef { key, value, version: Some(instant) };
+                        if !head.deleted
+                            && let ControlFlow::Break(end) = on_row(row)
+                        {
+                            return Ok(Some(end));
+                        }
+                    }
+                }
+            }
+            cursor.next();
+        }
+        cursor.status()?;
+        Ok(None)
+    }
+
     /// How many rows the table has in this shard. Visits each.
     ///
     /// # Errors

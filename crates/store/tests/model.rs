@@ -199,6 +199,19 @@ impl Bed {
                 latest.push((key.clone(), *value));
             }
         }
+        let mut shown = Vec::new();
+        let visited = reader.visit_versions(&ScanRange::default(), |row| {
+            let instant = row.version.expect("an instant").as_micros();
+            shown.push((Bytes::copy_from_slice(row.key), instant, row.value[0]));
+            ControlFlow::<()>::Continue(())
+        });
+        visited.expect("visits");
+        let all = model.versions.keys().flat_map(|key| {
+            let history = model.history(key, retention, now);
+            let values = history.into_iter().filter_map(|(at, value)| value.map(|v| (at, v)));
+            values.map(|(at, value)| (key.clone(), at, value)).collect::<Vec<_>>()
+        });
+        assert_eq!(shown, all.collect::<Vec<_>>(), "all versions at {now}");
         for direction in [Direction::Forward, Direction::Reverse] {
             let range = ScanRange { direction, ..ScanRange::default() };
             let rows = reader.rows(&range).map(|row| row.expect("a row"));

@@ -2,7 +2,6 @@
 //! what happened, and the process goes on.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use breccia_types::{FunctionKind, FunctionLimits};

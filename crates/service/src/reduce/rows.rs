@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use breccia_store::{RowRef, ScanRange, TableReader};
+use breccia_types::Timestamp;
 use breccia_types::reduce::{KeyRange, Meter, Misfits, Progress, Read};
 use bytes::Bytes;
 
@@ -30,11 +31,24 @@ pub struct Stop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit(pub Cow<'static, str>);
 
+/// Which rows of a versioned table are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sight {
+    /// The present ones.
+    #[default]
+    Present,
+    /// Those of an instant.
+    AsOf(Timestamp),
+    /// All versions, those of a key newest first.
+    Versions,
+}
+
 /// The rows of one shard within the bounds of a reduction. Counts what is read, and ends the
 /// scan when nobody waits for it any more.
 pub struct Rows<'a> {
     table: TableReader<'a>,
     range: ScanRange,
+    sight: Sight,
     misfits: Misfits,
     stop: Stop,
     meter: &'a Meter,
@@ -56,7 +70,17 @@ impl<'a> Rows<'a> {
         let KeyRange { prefix, from, to } = keys.clone();
         let range = ScanRange { prefix, from, to, ..ScanRange::default() };
         let (read, told) = (Read::default(), Progress::default());
-        Self { table, range, misfits, stop, meter, read, told }
+        let sight = Sight::Present;
+        Self { table, range, sight, misfits, stop, meter, read, told }
+    }
+
+    /// Shows other rows of a versioned table from now on.
+    pub fn see(&mut self, sight: Sight) {
+        self.sight = sight;
+        self.range.as_of = match sight {
+            Sight::AsOf(instant) => Some(instant),
+            Sight::Present | Sight::Versions => None,
+        };
     }
 
     /// Shows each row once, in key order. A row that `on_row` says does not fit is left out
@@ -83,7 +107,7 @@ impl<'a> Rows<'a> {
         let mut pulse = Pulse { stop: &self.stop, meter: self.meter, told: self.told };
         let (read, misfits) = (&mut self.read, self.misfits);
         pulse.check(*read)?;
-        let ended = self.table.visit(&self.range, |row| {
+        let on_row = |row: RowRef<'_>| {
             read.rows += 1;
             read.bytes += u64::try_from(row.key.len() + row.value.len()).unwrap_or(u64::MAX);
             match on_row(row) {
@@ -99,7 +123,11 @@ impl<'a> Rows<'a> {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => ControlFlow::Break(Err(error)),
             }
-        });
+        };
+        let ended = match self.sight {
+            Sight::Versions => self.table.visit_versions(&self.range, on_row),
+            Sight::Present | Sight::AsOf(_) => self.table.visit(&self.range, on_row),
+        };
         pulse.tell(*read);
         self.told = pulse.told;
         ended?.unwrap_or(Ok(()))

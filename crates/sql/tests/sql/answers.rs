@@ -393,3 +393,130 @@ async fn a_reduce_function_is_an_aggregate_like_any_other() {
     let plan = rows(&sql, "explain select total(distance) from flights").await;
     assert!(json!(plan).to_string().contains("total"), "{plan:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_of_a_table_are_seen_as_of_an_instant_or_all_of_them() {
+    let node = node().await;
+    let options = TableOptions {
+        kind: "versioned".parse().expect("a kind"),
+        columns: vec![column("price", ColumnType::Integer)],
+        ..TableOptions::default()
+    };
+    let prices = table(&node, "prices", options).await;
+    // Every hour the price of each of ten products is one more; the last product goes at 3.
+    for product in 0..10 {
+        for hour in 0..4_i64 {
+            let key = Bytes::from(format!("p{product}"));
+            let version = Timestamp::from_micros(hour * 3_600_000_000);
+            let write = if product == 9 && hour == 3 {
+                prices.delete(key).at_version(version)
+            } else {
+                let value = json!({"price": product * 100 + hour}).to_string();
+                prices.put(key, value.into()).at_version(version)
+            };
+            node.write(&prices, write, None).await.expect("writes");
+        }
+    }
+    let sql = sql(&node);
+    let one = async |text: &str| rows(&sql, text).await;
+    assert_eq!(
+        one("select count(*) as n, sum(price) as sum from prices").await,
+        [json!({"n": 9, "sum": 3600 + 9 * 3})]
+    );
+    assert_eq!(
+        one("select count(*) as n, sum(price) as sum from versions('prices')").await,
+        [json!({"n": 39, "sum": 4 * 3600 + 9 * 6 + 3 * 900 + 3})]
+    );
+    for as_of in [
+        "'1970-01-01T01:30:00Z'",
+        "timestamp '1970-01-01 01:59:59'",
+        "timestamp '1970-01-01 00:30:00' + interval '1 hour'",
+    ] {
+        let text = format!("select count(*) as n, max(price) as max from as_of('prices', {as_of})");
+        assert_eq!(one(&text).await, [json!({"n": 10, "max": 901})], "{as_of}");
+    }
+    assert_eq!(
+        one("select * from as_of('prices', '1960-01-01T00:00:00Z')").await,
+        [json!(null); 0]
+    );
+    // Of one key, by its versions; and joined with the present.
+    let history = one(
+        "select _version, price from versions('prices') where _key = 'p9' order by _version desc",
+    );
+    let history: Vec<_> = history.await.into_iter().map(|row| row["price"].clone()).collect();
+    assert_eq!(history, [902, 901, 900]);
+    assert_eq!(
+        one("select max(now.price - old.price) as rise from prices now
+             join as_of('prices', '1970-01-01T00:00:00Z') old on now._key = old._key")
+        .await,
+        [json!({"rise": 3})]
+    );
+    for (wrong, why) in [
+        ("select * from versions('nothing')", "not found"),
+        ("select * from states('prices')", "needs a monoid table"),
+        ("select * from as_of('prices')", "a table and an instant"),
+        ("select * from as_of('prices', 'yesterday')", "takes an instant"),
+    ] {
+        let error = batches(&sql, wrong).await.expect_err("refused").to_string();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+    let _ = table(&node, "plain", TableOptions::default()).await;
+    assert!(batches(&sql, "select * from versions('plain')").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_do_not_tear_the_versions_of_a_row_apart() {
+    let node = node().await;
+    let options =
+        TableOptions { kind: "versioned".parse().expect("a kind"), ..TableOptions::default() };
+    let pages = table(&node, "pages", options).await;
+    // A page is 4 MiB: a few versions.
+    for key in 0..3 {
+        for version in 0..5_i64 {
+            let put = pages.put(Bytes::from(format!("k{key}")), Bytes::from(vec![b'x'; 1 << 20]));
+            let put = put.at_version(Timestamp::from_micros(version));
+            node.write(&pages, put, None).await.expect("writes");
+        }
+    }
+    let found = rows(&sql(&node), "select _key, _version from versions('pages')").await;
+    assert_eq!(found.len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_of_a_monoid_table_are_merged_by_group_and_presented() {
+    let node = node().await;
+    let kind = |kind: &str| TableOptions {
+        kind: format!("monoid:{kind}").parse().expect("a kind"),
+        ..TableOptions::default()
+    };
+    let views = table(&node, "views", kind("sum:i64")).await;
+    let visitors = table(&node, "visitors", kind("hll")).await;
+    for (monoid, table) in [("sum:i64", &views), ("hll", &visitors)] {
+        let monoid: breccia_monoid::Monoid = monoid.parse().expect("a monoid");
+        for day in 0..10 {
+            for page in ["home", "shop"] {
+                let key = Bytes::from(format!("{page}/{day}"));
+                // Half of a day's visitors were there the day before.
+                for visitor in day * 5..day * 5 + 10 {
+                    let operand = monoid.parse_operand(visitor.to_string().as_bytes());
+                    let merge = table.merge(key.clone(), operand.expect("an operand").into());
+                    node.write(table, merge, None).await.expect("writes");
+                }
+            }
+        }
+    }
+    let sql = sql(&node);
+    let by_page = "select split_part(_key, '/', 1) as page, present(merge(_state)) as views
+        from states('views') group by page order by page";
+    let sum: i64 = (0..10).flat_map(|day| day * 5..day * 5 + 10).sum();
+    let expected = ["home", "shop"].map(|page| json!({"page": page, "views": sum.to_string()}));
+    assert_eq!(rows(&sql, by_page).await, expected);
+    let distinct = "select json_int(present(merge(_state)), 'estimate') as distinct
+        from states('visitors') where _key like 'home/%'";
+    let found = rows(&sql, distinct).await[0]["distinct"].as_i64().expect("a number");
+    assert!((54..=56).contains(&found), "{found}");
+    let none = rows(&sql, "select merge(_state) as s from states('views') where false").await;
+    assert_eq!(none, [json!({"s": null})]);
+    let plain = rows(&sql, "select * from views limit 1").await;
+    assert!(plain[0].get("_state").is_none(), "{plain:?}");
+}

@@ -10,5 +10,6 @@
 )]
 
 mod answers;
+mod cluster;
 mod equality;
 mod support;

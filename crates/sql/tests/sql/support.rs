@@ -61,9 +61,13 @@ pub(crate) fn shown(batches: &[RecordBatch]) -> String {
 
 /// The rows of an answer as JSON.
 pub(crate) async fn rows(sql: &Sql, text: &str) -> Vec<Value> {
-    let batches = batches(sql, text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    as_json(&batches(sql, text).await.unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// Rows as JSON.
+pub(crate) fn as_json(batches: &[RecordBatch]) -> Vec<Value> {
     let mut lines = Vec::new();
-    for batch in &batches {
+    for batch in batches {
         let mut encoder = Encoder::new(Format::Ndjson, &batch.schema()).expect("a format");
         lines.extend(encoder.encode(batch).expect("encodes"));
     }
