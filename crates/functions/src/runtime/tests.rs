@@ -268,7 +268,7 @@ fn a_row_that_was_merged_into_cannot_be_read_in_the_same_call() {
         (call $merge (i32.add (local.get $at) (i32.const 8)) (i32.const 3)
                      (local.get $at) (i32.const 1))
         (call $get (i32.add (local.get $at) (i32.const 8)) (i32.const 3))";
-    let refused = write(&writing(&format!("{MERGE}{GET}"), body)).err().expect("refused");
+    let refused = write(&writing(&format!("{MERGE}{GET}"), body)).expect_err("refused");
     assert!(refused.to_string().contains("merged into"), "{refused}");
 }
 
