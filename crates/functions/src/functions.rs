@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use breccia_node::{NewFunction, Node, Reduction};
+use breccia_types::limits::{FUNCTION_INPUT_BYTES_MAX, KEY_BYTES_MAX};
 use breccia_types::reduce::{Meter, Scope};
 use breccia_types::{
     Command, Function, FunctionKind, FunctionLimits, Rejected, RequestError, RequestId, Table,
@@ -138,6 +139,17 @@ impl Functions {
                 kind: function.kind,
                 needed: wanted,
             });
+        }
+        let input = asked.keys.iter().chain(&asked.args).map(Bytes::len).sum::<usize>();
+        if input > FUNCTION_INPUT_BYTES_MAX {
+            let reason = format!(
+                "keys and arguments have {input} bytes together; at most \
+                 {FUNCTION_INPUT_BYTES_MAX} are allowed"
+            );
+            return Err(RequestError::InvalidArgument { argument: "args", reason });
+        }
+        if let Some(long) = asked.keys.iter().find(|key| key.len() > KEY_BYTES_MAX) {
+            return Err(RequestError::KeyTooLong { bytes: long.len() });
         }
         let call = Call::new(&function, table, asked.keys, asked.args);
         let slot = call.slot().ok_or_else(|| RequestError::InvalidArgument {

@@ -385,6 +385,12 @@ async fn calls_that_cannot_be_made_are_refused_before_anything_runs() {
     let keys = vec![Bytes::from_static(b"alice"), Bytes::from_static(b"bob")];
     let two = Asked { keys, ..asked("visits", "") };
     assert_eq!(functions.call(&table, two).await, Err(RequestError::CrossSlot));
+    let long = Asked { args: vec![Bytes::from(vec![0; 9 << 20])], ..asked("visits", "alice") };
+    let refused = functions.call(&table, long).await;
+    assert!(matches!(refused, Err(RequestError::InvalidArgument { .. })), "{refused:?}");
+    let long = Asked { keys: vec![Bytes::from(vec![0; 70_000])], ..asked("visits", "") };
+    let refused = functions.call(&table, long).await;
+    assert_eq!(refused, Err(RequestError::KeyTooLong { bytes: 70_000 }));
     let reads = Asked { kind: Some(FunctionKind::Read), ..asked("visits", "alice") };
     let refused = functions.call(&table, reads).await;
     assert!(matches!(refused, Err(RequestError::WrongFunctionKind { .. })), "{refused:?}");

@@ -21,8 +21,6 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
 };
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
 
 /// The aggregate that a version of a function is.
 pub(crate) fn aggregate(function: &FunctionVersion, modules: &Arc<Modules>) -> AggregateUDF {
@@ -31,15 +29,6 @@ pub(crate) fn aggregate(function: &FunctionVersion, modules: &Arc<Modules>) -> A
         aggregate: Aggregate::new(function.clone(), Arc::clone(modules)),
         signature: Signature::user_defined(Volatility::Immutable),
     })
-}
-
-/// Whether a plan aggregates by a function of this name.
-pub(crate) fn names(plan: &Arc<dyn ExecutionPlan>, name: &str) -> bool {
-    let own = |aggregate: &AggregateExec| {
-        aggregate.aggr_expr().iter().any(|expression| expression.fun().name() == name)
-    };
-    plan.downcast_ref::<AggregateExec>().is_some_and(own)
-        || plan.children().into_iter().any(|child| names(child, name))
 }
 
 struct ByFunction {

@@ -116,6 +116,8 @@ pub const FUNCTION_MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
 pub const FUNCTION_MEMORY_BYTES_MIN: u64 = 64 << 10;
 /// The most memory that a deployment may grant to one call, in bytes.
 pub const FUNCTION_MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// Keys and arguments of one call together, in bytes.
+pub const FUNCTION_INPUT_BYTES_MAX: usize = 8 << 20;
 /// What one call may return, in bytes, if its deployment does not say.
 pub const FUNCTION_OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
 /// The most that a deployment may allow one call to return, in bytes.

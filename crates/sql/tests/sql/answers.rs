@@ -389,6 +389,11 @@ async fn a_reduce_function_is_an_aggregate_like_any_other() {
     for wrong in ["select total() from flights", "select total(distance, 1, 2) from flights"] {
         assert!(batches(&sql, wrong).await.is_err(), "{wrong}");
     }
+    // Over windows too, which do not run at the shards.
+    let window =
+        rows(&sql, "select distinct total(cast(distance as bigint)) over () as sum from flights")
+            .await;
+    assert_eq!(window, own);
     // It runs at the shards.
     let plan = rows(&sql, "explain select total(distance) from flights").await;
     assert!(json!(plan).to_string().contains("total"), "{plan:?}");
