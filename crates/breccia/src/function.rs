@@ -32,9 +32,9 @@ what it is: a read function answers about keys, a write function changes rows, a
 a reduce function comes to one result over many rows.
 
   breccia fn deploy visits visits.wasm
-  breccia fn call visits counters alice --arg 3
-  breccia reduce flights fn:longest --arg dep_delay
-  breccia sql 'select origin, longest(dep_delay) from flights group by origin'
+  breccia fn call visits redis alice
+  breccia reduce redis fn:total
+  breccia sql 'select origin, longest(_key, dep_delay) from flights group by origin'
 
 docs/functions.md tells how to write one.")]
 pub(crate) struct FnArgs {

@@ -28,7 +28,7 @@ Rows do not travel: the nodes that hold them reduce them, and one value comes ba
   breccia reduce flights top:5 --field dep_delay      the keys of the five greatest
   breccia reduce flights hll --field tailnum          how many distinct ones, roughly
   breccia reduce visitors merge                       all states of a monoid table
-  breccia reduce flights fn:longest --arg dep_delay   by a function of your own, see breccia fn
+  breccia reduce redis fn:total                       by a function of your own, see breccia fn
 
 Rows whose input does not fit (no such field, null, text where a number is asked for) are left out \
 and counted as skipped. Time, rows and bytes are told on standard error.")]

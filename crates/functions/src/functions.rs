@@ -222,7 +222,12 @@ impl Functions {
 
     async fn module_of(&self, function: &Function) -> Result<Bytes, RequestError> {
         let (store, name, version) = (self.node.modules(), function.name.clone(), function.version);
-        blocking(move || store.read(&name, version)).await?
+        let module = blocking(move || store.read(&name, version)).await??;
+        // The name may have been removed, and deployed anew from its first version on.
+        match digest_of(&module) == function.digest {
+            true => Ok(module),
+            false => Err(RequestError::UnknownFunction { name: function.name.clone() }),
+        }
     }
 
     /// Takes a module out of all shards that have it, in the background. Where that fails the

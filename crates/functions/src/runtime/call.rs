@@ -105,6 +105,7 @@ impl Module {
         shard: &mut dyn Shard,
         call: &Call<'_>,
     ) -> Result<Bytes, FunctionError> {
+        self.check_kind(FunctionKind::Read)?;
         let _ticking = Ticking::start()?;
         host::with_shard(shard, || {
             let state = State::new(FunctionKind::Read, *limits, call.now);
@@ -125,6 +126,7 @@ impl Module {
         shard: &mut dyn Shard,
         call: &Call<'_>,
     ) -> Result<Written, FunctionError> {
+        self.check_kind(FunctionKind::Write)?;
         host::with_shard(shard, || {
             let state = State::new(FunctionKind::Write, *limits, call.now);
             let mut running = Running::start(self, state)?;

@@ -25,7 +25,11 @@ const LOG_BYTES_MAX: u32 = 1 << 10;
 /// Bytes of what a function says of its failure.
 const MESSAGE_BYTES_MAX: u32 = 4 << 10;
 /// Elements that a function's tables may have.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Tables that a function may have.
+pub(super) const TABLES_MAX: usize = 4;
+/// What Wasmtime says of memory that would outgrow what the module itself declares.
+const BEYOND_DECLARED: &str = "memory type's limits";
 
 scoped_tls_hkt::scoped_thread_local! {
     /// The rows of the call that runs on this thread.
@@ -110,11 +114,25 @@ impl ResourceLimiter for State {
         &mut self,
         _current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        declared: Option<usize>,
     ) -> Result<bool, wasmtime::Error> {
+        // The module bounds itself.
+        if declared.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
         let may = u64::try_from(desired).is_ok_and(|bytes| bytes <= self.limits.memory_bytes);
         self.was_refused_memory |= !may;
         Ok(may)
+    }
+
+    /// Memory that the function may have and this process does not: on another replica it might
+    /// have it, so the function must not see it fail.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<(), wasmtime::Error> {
+        let reason = error.to_string();
+        match reason.contains(BEYOND_DECLARED) {
+            true => Ok(()),
+            false => Err(wasmtime::Error::new(FunctionError::Host { reason })),
+        }
     }
 
     fn table_growing(
@@ -135,7 +153,7 @@ impl ResourceLimiter for State {
     }
 
     fn tables(&self) -> usize {
-        4
+        TABLES_MAX
     }
 }
 

@@ -6,7 +6,7 @@ use breccia_types::FunctionKind;
 use breccia_types::limits::FUNCTION_MODULE_BYTES_MAX;
 use wasmtime::{Engine, ExternType, InstancePre, Linker};
 
-use super::host::{self, State};
+use super::host::{self, State, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::{ALLOC, MEMORY, engine};
 use crate::FunctionError;
 
@@ -53,6 +53,7 @@ impl Module {
         let mut linker = Linker::new(engine);
         host::link(&mut linker, kind)?;
         check_imports(&compiled, kind)?;
+        check_tables(&compiled)?;
         let instance = linker
             .instantiate_pre(&compiled)
             .map_err(|error| FunctionError::Exports { reason: error.to_string() })?;
@@ -63,6 +64,18 @@ impl Module {
     #[must_use]
     pub fn kind(&self) -> FunctionKind {
         self.0.kind
+    }
+
+    /// Whether it may be called as a function of this kind.
+    pub(super) fn check_kind(&self, needed: FunctionKind) -> Result<(), FunctionError> {
+        let kind = self.kind();
+        match kind == needed {
+            true => Ok(()),
+            false => {
+                let reason = format!("it is a {kind} function, and called as a {needed} function");
+                Err(FunctionError::Exports { reason })
+            }
+        }
     }
 
     pub(super) fn instance(&self) -> &InstancePre<State> {
@@ -152,6 +165,24 @@ fn check_function(
     let params = vec!["i32"; params].join(", ");
     Err(FunctionError::Exports {
         reason: format!("it must export {name} as a function ({params}) -> {result}"),
+    })
+}
+
+/// What an instance could not be given is refused before there is one.
+fn check_tables(module: &wasmtime::Module) -> Result<(), FunctionError> {
+    let needed = module.resources_required();
+    let elements = needed.max_initial_table_size.unwrap_or(0);
+    let fits = usize::try_from(needed.num_tables).is_ok_and(|tables| tables <= TABLES_MAX)
+        && usize::try_from(elements).is_ok_and(|elements| elements <= TABLE_ELEMENTS_MAX);
+    if fits {
+        return Ok(());
+    }
+    Err(FunctionError::Exports {
+        reason: format!(
+            "it has {} tables, of up to {elements} elements; at most {TABLES_MAX} of \
+             {TABLE_ELEMENTS_MAX} are allowed",
+            needed.num_tables
+        ),
     })
 }
 

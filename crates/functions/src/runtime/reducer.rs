@@ -25,6 +25,7 @@ impl Module {
     /// # Errors
     /// [`FunctionError`].
     pub fn reducer(&self, limits: &FunctionLimits, arg: Bytes) -> Result<Reducer, FunctionError> {
+        self.check_kind(FunctionKind::Reduce)?;
         let _ticking = Ticking::start()?;
         let running = started(self, limits)?;
         Ok(Reducer { module: self.clone(), limits: *limits, arg, running })

@@ -171,6 +171,50 @@ fn an_allocator_that_returns_nonsense_is_told_so() {
 }
 
 #[test]
+fn tables_that_no_instance_could_be_given_are_refused_when_the_module_is_compiled() {
+    for (tables, fits) in [
+        ("(table 100000 funcref)", true),
+        ("(table 100001 funcref)", false),
+        ("(table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref)", true),
+        (
+            "(table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref) \
+             (table 1 funcref)",
+            false,
+        ),
+    ] {
+        let read = r#"(func (export "breccia_read") (param i32 i32) (result i64) (i64.const 0))"#;
+        match module("", &format!("{tables} {read}")) {
+            Ok(module) => assert!(fits && read_nothing(&module), "{tables}"),
+            Err(error) => assert!(!fits && error.to_string().contains("tables"), "{error}"),
+        }
+    }
+}
+
+fn read_nothing(module: &Module) -> bool {
+    read(module).is_ok_and(|reply| reply.is_empty())
+}
+
+#[test]
+fn memory_beyond_what_the_module_itself_declares_is_its_own_affair() {
+    // The growth is refused, which the function sees, and goes on.
+    let text = r#"(module (memory (export "memory") 1 2)
+        (func (export "breccia_alloc") (param i32) (result i32) (i32.const 8))
+        (func (export "breccia_write") (param i32 i32) (result i64)
+          (drop (memory.grow (i32.const 1)))
+          (i32.store (i32.const 0) (memory.grow (i32.const 1)))
+          (i64.const 4)))"#;
+    let written = write(&Module::compile(text.as_bytes()).expect("compiles")).expect("goes on");
+    assert_eq!(&written.reply[..], (-1_i32).to_le_bytes());
+}
+
+#[test]
+fn a_function_called_as_another_kind_is_an_error_of_its_own_and_not_of_the_process() {
+    let called = write(&reading("(i64.const 0)"));
+    assert!(matches!(called, Err(FunctionError::Exports { .. })), "{called:?}");
+    assert!(reading("(i64.const 0)").reducer(&tight(), Bytes::new()).is_err());
+}
+
+#[test]
 fn output_beyond_the_limit_is_refused() {
     let refused = Err(FunctionError::TooMuchOutput { bytes: 1_001, limit: 1_000 });
     assert_eq!(read(&reading("(call $pack (i32.const 0) (i32.const 1001))")), refused);

@@ -25,7 +25,7 @@ pub(crate) use rows::presented;
 pub use wire::FunctionVersion;
 pub(crate) use wire::{Call, Reply, Write};
 
-use crate::modules::Modules;
+use crate::modules::{Modules, digest_of};
 use crate::{Change, FunctionError};
 use rows::{Snapshot, Work};
 
@@ -104,6 +104,10 @@ impl Service for FunctionService {
     ) -> Result<Bytes, WriteError> {
         let reply = match Write::decode(command)? {
             Write::Call(call) => self.run(context, &call)?,
+            Write::Install { digest, module } if digest_of(&module) != digest => {
+                let reason = "the module is not the one that its digest names".to_owned();
+                return Err(WriteError::Malformed { reason });
+            }
             Write::Install { digest, module } => {
                 installed::put(context.transaction, digest, &module)?;
                 Reply::Done
@@ -155,3 +159,6 @@ fn command(table: &Table, change: Change) -> Result<KvWrite, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
